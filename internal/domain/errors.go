@@ -1,0 +1,97 @@
+package domain
+
+import (
+	"errors"
+	"time"
+)
+
+// Code is the machine-readable part of an error: stable, and listed in openapi.yaml.
+type Code string
+
+// The codes that answers carry. Another account's object is always reported as the not-found code
+// of its kind, exactly like an id that never existed.
+const (
+	CodeInvalidParameters     Code = "invalid_parameters"
+	CodeInvalidWebhookURL     Code = "invalid_webhook_url"
+	CodeMissingAPIKey         Code = "missing_api_key"
+	CodeInvalidAPIKey         Code = "invalid_api_key"
+	CodeExpiredAPIKey         Code = "expired_api_key"
+	CodeInsufficient          Code = "insufficient_permissions"
+	CodeNotFound              Code = "not_found"
+	CodeInstanceNotFound      Code = "instance_not_found"
+	CodeAPIKeyNotFound        Code = "api_key_not_found"
+	CodeAccountNotFound       Code = "account_not_found"
+	CodeMethodNotAllowed      Code = "method_not_allowed"
+	CodeInstanceLimitReached  Code = "instance_limit_reached"
+	CodeExternalIDInUse       Code = "external_id_in_use"
+	CodePreconditionFailed    Code = "precondition_failed"
+	CodeIdempotencyInProgress Code = "idempotency_in_progress"
+	CodeIdempotencyKeyReused  Code = "idempotency_key_reused"
+	CodePayloadTooLarge       Code = "payload_too_large"
+	CodeUnsupportedMediaType  Code = "unsupported_media_type"
+	CodeRateLimitExceeded     Code = "rate_limit_exceeded"
+	CodeInternal              Code = "internal_error"
+	CodeUnavailable           Code = "unavailable"
+)
+
+// Detail points at one field of a request that was refused.
+type Detail struct {
+	Field   string // as the caller wrote it: "limit", "settings.autoRead", "X-Account-Id"
+	Code    string // what rule was broken: "out_of_range", "unknown", "required", …
+	Message string // what to send instead
+}
+
+// Error is a failure that a caller may see. Message and Details are safe to show to anyone; Err is
+// the cause, for the operator's log only.
+type Error struct {
+	Code       Code
+	Message    string
+	Details    []Detail
+	RetryAfter time.Duration // when to try again; zero when trying again will not help
+	Err        error
+}
+
+// Error returns the code and message, and the cause when there is one. It is for logs.
+func (e *Error) Error() string {
+	s := string(e.Code) + ": " + e.Message
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	return s
+}
+
+// Unwrap returns the hidden cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// CodeOf returns the code that err carries, CodeInternal when it carries none.
+func CodeOf(err error) Code {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Code
+	}
+	return CodeInternal
+}
+
+// Errorf-style constructors would invite formatting causes into messages, so there are only these two.
+
+// NewError returns an error with a message for the caller.
+func NewError(code Code, message string) *Error { return &Error{Code: code, Message: message} }
+
+// Invalid returns a CodeInvalidParameters error about the given fields. Its message is the first
+// detail's, because many clients show nothing else.
+func Invalid(details ...Detail) *Error {
+	e := &Error{Code: CodeInvalidParameters, Message: "The request is not valid.", Details: details}
+	if len(details) > 0 {
+		e.Message = "Invalid " + details[0].Field + ": " + details[0].Message
+	}
+	return e
+}
+
+// Unavailable returns a CodeUnavailable error that asks the caller to come back shortly.
+func Unavailable(cause error) *Error {
+	return &Error{
+		Code:       CodeUnavailable,
+		Message:    "The service cannot reach its database right now. Nothing was changed; try again in a few seconds.",
+		RetryAfter: 5 * time.Second,
+		Err:        cause,
+	}
+}

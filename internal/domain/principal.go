@@ -1,0 +1,36 @@
+package domain
+
+import "slices"
+
+// Principal is who is calling: what authentication yields and what every permission check reads.
+type Principal struct {
+	Account   Account // whose objects the call acts on
+	Actor     Account // whose key it is; differs from Account when a partner acts on a child
+	KeyID     ID      // the API key, or the key that minted the token
+	KeyName   string
+	TokenID   string // the token's jti; "" for an API key
+	Scopes    ScopeSet
+	Instances []ID   // the only instances it may see; nil for all
+	Origin    string // the only browser origin the token may be used from; "" for any
+	Children  bool   // acts on all children of Account (X-Account-Id: *)
+}
+
+// ViaToken reports whether the caller holds a short-lived token rather than an API key.
+func (p *Principal) ViaToken() bool { return p.TokenID != "" }
+
+// Restricted reports whether the caller may see only some instances.
+func (p *Principal) Restricted() bool { return p.Instances != nil }
+
+// MaySee reports whether the caller's instance list, if it has one, includes id.
+func (p *Principal) MaySee(id ID) bool {
+	return p.Instances == nil || slices.Contains(p.Instances, id)
+}
+
+// Require returns nil when the caller holds scope, else a CodeInsufficient error that names it.
+func (p *Principal) Require(scope ScopeSet) error {
+	if p.Scopes.Has(scope) {
+		return nil
+	}
+	return NewError(CodeInsufficient,
+		"This key lacks the scope "+(scope&^p.Scopes).String()+". Use a key that has it, or create one with it.")
+}
