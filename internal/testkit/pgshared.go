@@ -1,0 +1,158 @@
+package testkit
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// sharedSettings trade the durability of a cluster that nobody keeps for speed.
+// Tests of crashes take NewPrivatePostgres.
+func sharedSettings() []string {
+	return []string{
+		"fsync = off", "synchronous_commit = off", "full_page_writes = off",
+		"checkpoint_timeout = 1h", "max_wal_size = 8GB",
+	}
+}
+
+// sharedPostgres returns the address of the maintenance database of the cluster that
+// all test binaries of this user share, which the first of them starts.
+//
+// Three files next to the data keep order. "users" is share-locked by every test
+// binary for its whole life. "start" is locked by the one that starts the server.
+// "watcher" is locked by the watcher (see pgwatch.go), which stops the server some
+// seconds after the last user has gone, however it went.
+var sharedPostgres = sync.OnceValues(func() (string, error) {
+	if url := os.Getenv("POMBAL_TEST_POSTGRES_URL"); url != "" {
+		return url, nil
+	}
+	bin, err := postgresBin()
+	if err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), clusterTimeout)
+	defer cancel()
+	return joinShared(ctx, bin)
+})
+
+func joinShared(ctx context.Context, bin string) (string, error) {
+	home, err := sharedHome(bin)
+	if err != nil {
+		return "", err
+	}
+	// Never closed: the end of this process is what the watcher waits for.
+	users, err := lockFile(filepath.Join(home, "users"), syscall.LOCK_SH)
+	if err != nil {
+		return "", err
+	}
+	url, err := findOrStart(ctx, bin, home)
+	if err != nil {
+		return "", errors.Join(err, users.Close())
+	}
+	return url, nil
+}
+
+// sharedHome returns the folder of the shared cluster, which belongs to the caller
+// and differs by server and by settings.
+func sharedHome(bin string) (string, error) {
+	key := sha256.Sum256([]byte(bin + "\n" + strings.Join(sharedSettings(), "\n")))
+	home := filepath.Join(os.TempDir(), fmt.Sprintf("pombal-test-pg-%d-%x", os.Getuid(), key[:4]))
+	// The server's user passes through it, nobody else may put files in it.
+	if err := os.Mkdir(home, 0o711); err != nil && !errors.Is(err, os.ErrExist) { //nolint:gosec // see above
+		return "", err
+	}
+	info, err := os.Lstat(home)
+	if err != nil {
+		return "", err
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || !info.IsDir() || int(stat.Uid) != os.Getuid() || info.Mode().Perm()&0o022 != 0 {
+		return "", fmt.Errorf("%s is not a folder of this user alone: remove it", home)
+	}
+	return home, nil
+}
+
+func findOrStart(ctx context.Context, bin, home string) (string, error) {
+	start, err := lockFile(filepath.Join(home, "start"), syscall.LOCK_EX)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = start.Close() }()
+
+	order := watchOrder{
+		Bin: bin, Dir: filepath.Join(home, "cluster"),
+		Users: filepath.Join(home, "users"), Lock: filepath.Join(home, "watcher"),
+	}
+	address := filepath.Join(home, "url")
+	watched, err := isLocked(order.Lock)
+	if err != nil {
+		return "", err
+	}
+	if url, err := os.ReadFile(address); err == nil && watched && answers(ctx, string(url)) { //nolint:gosec // our own file
+		return string(url), nil
+	}
+	c, err := newCluster(bin, order.Dir, sharedSettings())
+	if err != nil {
+		return "", err
+	}
+	// What a killed watcher or a killed starter has left behind.
+	if err := c.remove(ctx); err != nil {
+		return "", err
+	}
+	if err := c.start(ctx); err != nil {
+		return "", err
+	}
+	if !watched {
+		if err := watchShared(order, home); err != nil {
+			return "", errors.Join(err, c.remove(ctx))
+		}
+	}
+	url := c.url("postgres")
+	return url, os.WriteFile(address, []byte(url), 0o600)
+}
+
+// watchShared starts the watcher of the shared cluster and lets go of it.
+func watchShared(order watchOrder, home string) error {
+	log, err := os.Create(filepath.Join(home, "watcher.log")) //nolint:gosec // our own folder
+	if err != nil {
+		return err
+	}
+	defer func() { _ = log.Close() }()
+	cmd, stdin, err := startWatcher(order, log)
+	if err != nil {
+		return err
+	}
+	return errors.Join(stdin.Close(), cmd.Process.Release())
+}
+
+// isLocked tells whether another process holds the lock.
+func isLocked(path string) (bool, error) {
+	f, err := lockFile(path, syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return false, f.Close()
+}
+
+// answers tells whether a server is there. One that refuses us, say because it has
+// too many connections, is there too.
+func answers(ctx context.Context, url string) bool {
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		var refused *pgconn.PgError
+		return errors.As(err, &refused)
+	}
+	return conn.Close(ctx) == nil
+}
