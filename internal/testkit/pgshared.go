@@ -24,41 +24,48 @@ func sharedSettings() []string {
 	}
 }
 
-// sharedPostgres returns the address of the maintenance database of the cluster that
-// all test binaries of this user share, which the first of them starts.
+// sharedPostgres joins the cluster that all test binaries of this user share, which
+// the first of them starts. The URL is that of its maintenance database.
 //
 // Three files next to the data keep order. "users" is share-locked by every test
 // binary for its whole life. "start" is locked by the one that starts the server.
 // "watcher" is locked by the watcher (see pgwatch.go), which stops the server some
 // seconds after the last user has gone, however it went.
-var sharedPostgres = sync.OnceValues(func() (string, error) {
+var sharedPostgres = sync.OnceValues(func() (membership, error) {
 	if url := os.Getenv("POMBAL_TEST_POSTGRES_URL"); url != "" {
-		return url, nil
+		return membership{url: url}, nil
 	}
 	bin, err := postgresBin()
 	if err != nil {
-		return "", err
+		return membership{}, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), clusterTimeout)
 	defer cancel()
 	return joinShared(ctx, bin)
 })
 
-func joinShared(ctx context.Context, bin string) (string, error) {
+// membership is the use of the shared cluster by this process.
+type membership struct {
+	url string
+	// users is locked and never closed: the end of this process is what the watcher
+	// waits for. The garbage collector would close a file that nothing refers to.
+	users *os.File
+}
+
+func joinShared(ctx context.Context, bin string) (membership, error) {
 	home, err := sharedHome(bin)
 	if err != nil {
-		return "", err
+		return membership{}, err
 	}
-	// Never closed: the end of this process is what the watcher waits for.
 	users, err := lockFile(filepath.Join(home, "users"), syscall.LOCK_SH)
 	if err != nil {
-		return "", err
+		return membership{}, err
 	}
 	url, err := findOrStart(ctx, bin, home)
 	if err != nil {
-		return "", errors.Join(err, users.Close())
+		return membership{}, errors.Join(err, users.Close())
 	}
-	return url, nil
+	return membership{url: url, users: users}, nil
 }
 
 // sharedHome returns the folder of the shared cluster, which belongs to the caller

@@ -48,7 +48,7 @@ func requirePostgres(tb testing.TB) string {
 	case err != nil:
 		tb.Fatalf("start PostgreSQL for the tests: %v", err)
 	}
-	return server
+	return server.url
 }
 
 // cloneDatabase creates a database that is dropped when the test ends.
