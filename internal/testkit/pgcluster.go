@@ -180,6 +180,7 @@ func (c *cluster) configure(ctx context.Context) error {
 	lines := append([]string{
 		"listen_addresses = '127.0.0.1'", "port = " + strconv.Itoa(c.port),
 		"unix_socket_directories = ''", "max_connections = 400",
+		"dynamic_shared_memory_type = mmap", // inside the folder, so that a kill leaves nothing behind
 	}, c.settings...)
 	conf := strings.Join(lines, "\n") + "\n"
 	return os.WriteFile(filepath.Join(c.data(), "postgresql.auto.conf"), []byte(conf), 0o600)
@@ -218,12 +219,20 @@ func (c *cluster) stopServer(ctx context.Context, mode string) error {
 
 // remove stops the server, if it runs, and deletes everything that it had.
 func (c *cluster) remove(ctx context.Context) error {
-	// A stale pid file makes pg_ctl fail although there is nothing to stop.
+	// pg_ctl also fails when there is nothing to stop: the server was killed.
 	errStop := c.stopServer(ctx, "immediate")
 	if pid, err := c.pid(); err == nil && syscall.Kill(pid, 0) == nil && errStop != nil {
 		return errStop
 	}
-	return os.RemoveAll(c.dir)
+	// The last processes of a killed server may still be writing.
+	var err error
+	for range 50 {
+		if err = os.RemoveAll(c.dir); err == nil {
+			return nil
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return err
 }
 
 // pid returns the process id of the server as its data directory names it.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -27,9 +28,9 @@ func sharedSettings() []string {
 // sharedPostgres joins the cluster that all test binaries of this user share, which
 // the first of them starts. The URL is that of its maintenance database.
 //
-// Three files next to the data keep order. "users" is share-locked by every test
-// binary for its whole life. "start" is locked by the one that starts the server.
-// "watcher" is locked by the watcher (see pgwatch.go), which stops the server some
+// Three locks next to the data keep order. "users" is share-locked by every test
+// binary for its whole life. "start" is held by the one that starts the server.
+// "watcher" is held by the watcher (see pgwatch.go), which stops the server some
 // seconds after the last user has gone, however it went.
 var sharedPostgres = sync.OnceValues(func() (membership, error) {
 	if url := os.Getenv("POMBAL_TEST_POSTGRES_URL"); url != "" {
@@ -41,7 +42,11 @@ var sharedPostgres = sync.OnceValues(func() (membership, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), clusterTimeout)
 	defer cancel()
-	return joinShared(ctx, bin)
+	home, err := sharedHome(bin)
+	if err != nil {
+		return membership{}, err
+	}
+	return joinShared(ctx, bin, home, linger)
 })
 
 // membership is the use of the shared cluster by this process.
@@ -52,16 +57,15 @@ type membership struct {
 	users *os.File
 }
 
-func joinShared(ctx context.Context, bin string) (membership, error) {
-	home, err := sharedHome(bin)
-	if err != nil {
-		return membership{}, err
-	}
+func joinShared(ctx context.Context, bin, home string, linger time.Duration) (membership, error) {
 	users, err := lockFile(filepath.Join(home, "users"), syscall.LOCK_SH)
 	if err != nil {
 		return membership{}, err
 	}
-	url, err := findOrStart(ctx, bin, home)
+	url, err := findOrStart(ctx, watchOrder{
+		Bin: bin, Dir: filepath.Join(home, "cluster"), Linger: linger,
+		Users: users.Name(), Lock: filepath.Join(home, "watcher"),
+	}, filepath.Join(home, "start"))
 	if err != nil {
 		return membership{}, errors.Join(err, users.Close())
 	}
@@ -85,21 +89,19 @@ func sharedHome(bin string) (string, error) {
 	if !ok || !info.IsDir() || int(stat.Uid) != os.Getuid() || info.Mode().Perm()&0o022 != 0 {
 		return "", fmt.Errorf("%s is not a folder of this user alone: remove it", home)
 	}
-	return home, nil
+	return home, os.Chmod(home, 0o711) //nolint:gosec // whatever the umask was
 }
 
-func findOrStart(ctx context.Context, bin, home string) (string, error) {
-	start, err := lockFile(filepath.Join(home, "start"), syscall.LOCK_EX)
+// findOrStart returns the maintenance URL of the cluster that the watcher guards or,
+// when there is none, is to guard. One process at a time gets past startLock.
+func findOrStart(ctx context.Context, order watchOrder, startLock string) (string, error) {
+	start, err := lockFile(startLock, syscall.LOCK_EX)
 	if err != nil {
 		return "", err
 	}
 	defer func() { _ = start.Close() }()
 
-	order := watchOrder{
-		Bin: bin, Dir: filepath.Join(home, "cluster"),
-		Users: filepath.Join(home, "users"), Lock: filepath.Join(home, "watcher"),
-	}
-	address := filepath.Join(home, "url")
+	address := filepath.Join(order.Dir, "url")
 	watched, err := isLocked(order.Lock)
 	if err != nil {
 		return "", err
@@ -107,7 +109,7 @@ func findOrStart(ctx context.Context, bin, home string) (string, error) {
 	if url, err := os.ReadFile(address); err == nil && watched && answers(ctx, string(url)) { //nolint:gosec // our own file
 		return string(url), nil
 	}
-	c, err := newCluster(bin, order.Dir, sharedSettings())
+	c, err := newCluster(order.Bin, order.Dir, sharedSettings())
 	if err != nil {
 		return "", err
 	}
@@ -115,21 +117,21 @@ func findOrStart(ctx context.Context, bin, home string) (string, error) {
 	if err := c.remove(ctx); err != nil {
 		return "", err
 	}
+	if !watched {
+		if err := watchShared(order); err != nil {
+			return "", err
+		}
+	}
 	if err := c.start(ctx); err != nil {
 		return "", err
-	}
-	if !watched {
-		if err := watchShared(order, home); err != nil {
-			return "", errors.Join(err, c.remove(ctx))
-		}
 	}
 	url := c.url("postgres")
 	return url, os.WriteFile(address, []byte(url), 0o600)
 }
 
 // watchShared starts the watcher of the shared cluster and lets go of it.
-func watchShared(order watchOrder, home string) error {
-	log, err := os.Create(filepath.Join(home, "watcher.log")) //nolint:gosec // our own folder
+func watchShared(order watchOrder) error {
+	log, err := os.Create(order.Lock + ".log")
 	if err != nil {
 		return err
 	}

@@ -25,6 +25,8 @@ type watchOrder struct {
 	// Users is a file on which each user of the cluster holds a shared lock.
 	// Without it the only user is the process that holds our standard input.
 	Users string
+	// Linger is how long the cluster outlives its last user.
+	Linger time.Duration
 	// Lock is held by the watcher while it lives, so that starters know of it.
 	Lock string
 }
@@ -91,7 +93,7 @@ func (o watchOrder) waitForUsers() (release func(), err error) {
 			idle = 0
 		case err != nil:
 			return nil, err
-		case idle < linger:
+		case idle < o.Linger:
 			idle += tick
 			_ = users.Close()
 		default:

@@ -73,10 +73,11 @@ func newDatabaseName() string {
 	return fmt.Sprintf("pombal_test_%d_%s", os.Getpid(), strings.ToLower(rand.Text()))
 }
 
-// createSQL copies a template through the log, which PostgreSQL 15 has: it spares the
-// two checkpoints of a file copy (measured with 20 migrated tables: see the benchmark).
+// createSQL copies a template file by file. The default since PostgreSQL 15, through
+// the log, spares two checkpoints, which cost nothing here; it took half as long again
+// (23 against 35 ms with 20 tables), and the first connection twice as long.
 func createSQL(name, template string) string {
-	return "CREATE DATABASE " + name + " TEMPLATE " + template + " STRATEGY wal_log"
+	return "CREATE DATABASE " + name + " TEMPLATE " + template + " STRATEGY file_copy"
 }
 
 // ensureTemplate creates the template database unless it is complete. A database
