@@ -1,0 +1,284 @@
+// Types of the JavaScript SDK of Pombal, after openapi.yaml.
+
+/** A point in time in UTC with three decimals: `2026-02-03T12:00:00.000Z`. */
+export type Timestamp = string;
+
+/** The state of an instance in lists and on the instance itself. */
+export type InstanceStatus = 'connected' | 'disconnected' | 'connecting';
+
+/** What can be reported to a webhook. */
+export type WebhookEvent =
+  | 'message.received'
+  | 'message.sent'
+  | 'message.delivered'
+  | 'message.read'
+  | 'message.failed'
+  | 'instance.connected'
+  | 'instance.disconnected'
+  | 'instance.qr_updated';
+
+/** How an instance behaves. */
+export interface InstanceSettings {
+  /** Mark incoming messages as read. */
+  autoRead: boolean;
+  /** Show "typing…" before a message is sent. */
+  autoTyping: boolean;
+}
+
+/** Why an instance is not connected. */
+export interface StatusReason {
+  /** For programs. More codes may be added. */
+  code: string;
+  /** What happened, for people. */
+  message: string;
+  /** What to do about it, for people. */
+  action: string;
+}
+
+/** One WhatsApp number, or the place for one. Every field is always present; unset is `null`. */
+export interface Instance {
+  /** `inst_…` */
+  id: string;
+  /** The account it belongs to. Present only in lists over all child accounts of a partner. */
+  accountId?: string | undefined;
+  name: string;
+  /** Digits only, `null` while no number is paired. */
+  phone: string | null;
+  status: InstanceStatus;
+  profileName: string | null;
+  profilePicUrl: string | null;
+  createdAt: Timestamp;
+  /** `null` until the instance has been online once. */
+  lastSeenAt: Timestamp | null;
+  /** The address that gets its events. */
+  webhookUrl: string | null;
+  /** Which events `webhookUrl` gets. */
+  webhookEvents: WebhookEvent[];
+  settings: InstanceSettings;
+  updatedAt: Timestamp;
+  /** Since when it is connected, `null` when it is not. */
+  connectedAt: Timestamp | null;
+  /** `web`: a linked device of a phone. `cloud`: Meta's official Cloud API. */
+  integration: 'web' | 'cloud';
+  /** Why it is not connected; `null` when it is, or when there is nothing to say. */
+  statusReason: StatusReason | null;
+  /** Your own reference, unique in the account. */
+  externalId: string | null;
+}
+
+/** The live state of an instance. */
+export interface InstanceStatusReport {
+  id: string;
+  name: string;
+  status: InstanceStatus | 'qr_pending';
+  phone: string | null;
+  profileName: string | null;
+  profilePicUrl: string | null;
+  /** A `data:image/png;base64,` URL while the status is `qr_pending`. */
+  qrCode: string | null;
+  qrCodeExpiresAt: Timestamp | null;
+  lastSeenAt: Timestamp | null;
+  connectedAt: Timestamp | null;
+  statusReason: StatusReason | null;
+  /** Counts since 00:00 UTC. */
+  stats: {
+    messagesSent: number;
+    messagesReceived: number;
+    activeChats: number;
+    unreadMessages: number;
+  };
+  health: {
+    /** Seconds since the instance was connected; 0 when it is not. */
+    uptime: number;
+    /** Milliseconds of the last round trip to WhatsApp's server. */
+    latency: number | null;
+    /** The part of the last 24 hours' messages that was delivered, 0 to 1; `null` when none was sent. */
+    messageDeliveryRate: number | null;
+  };
+}
+
+/** Which instances to list. A property that is `undefined` or `null` is left out. */
+export interface ListInstancesParams {
+  /** Default `all`. */
+  status?: InstanceStatus | 'all' | null;
+  /** Instances per page, 1 to 100. Default 50. */
+  limit?: number | null;
+  /** Instances to skip. Not together with `cursor`. Default 0. */
+  offset?: number | null;
+  /** Part of the name or of the phone number, in any case. */
+  search?: string | null;
+  /** Only the instance with this reference of yours. */
+  externalId?: string | null;
+  /** The `nextCursor` of the page before. */
+  cursor?: string | null;
+}
+
+/** A new instance. */
+export interface CreateInstance {
+  /** 1 to 100 characters; need not be unique. */
+  name: string;
+  /** A public http or https address that gets the events of this instance. */
+  webhookUrl?: string | null;
+  /** Default: all events. */
+  webhookEvents?: WebhookEvent[];
+  /** Default: `autoRead` false, `autoTyping` true. */
+  settings?: Partial<InstanceSettings>;
+  /** Your own reference, unique in the account. */
+  externalId?: string | null;
+  /** Default `web`; it cannot be changed later. */
+  integration?: 'web' | 'cloud';
+}
+
+/** What to change of an instance; absent fields stay, also inside `settings`. */
+export interface UpdateInstance {
+  name?: string;
+  /** `null` clears it. */
+  webhookUrl?: string | null;
+  /** Replaced as a whole. */
+  webhookEvents?: WebhookEvent[];
+  settings?: Partial<InstanceSettings>;
+  /** `null` clears it. */
+  externalId?: string | null;
+}
+
+/** Where a page is in the whole list. */
+export interface Pagination {
+  /** How many objects the filters match, on all pages together. */
+  total: number;
+  limit: number;
+  /** 0 when the page was asked for by cursor. */
+  offset: number;
+  hasMore: boolean;
+  /** The `cursor` of the next page; `null` on the last one. */
+  nextCursor: string | null;
+}
+
+/** One page of a list. Iterating it with `for await` yields its items and those of all later pages. */
+export interface Page<T> extends AsyncIterable<T> {
+  success: true;
+  data: T[];
+  pagination: Pagination;
+}
+
+/**
+ * What a list call returns. `await` it for one page, or iterate it with `for await` to get every
+ * item of every page. The request is sent when it is first awaited or iterated.
+ */
+export interface PagePromise<T> extends Promise<Page<T>>, AsyncIterable<T> {}
+
+/** The answer of a call that leaves nothing to return. */
+export interface Acknowledgement {
+  success: true;
+  message: string;
+}
+
+/** What may be said about one call. */
+export interface RequestOptions {
+  /** Ends the call, and the wait before a retry. The call then rejects with the signal's reason. */
+  signal?: AbortSignal | undefined;
+  /** Milliseconds that each attempt may take. Default: the client's. `Infinity` waits for ever. */
+  timeout?: number | undefined;
+  /** More headers, such as `If-Match`. They replace the SDK's own of the same name. */
+  headers?: Headers | Record<string, string> | Iterable<[string, string]> | undefined;
+}
+
+/** What may be said about a call that creates something. */
+export interface CreateOptions extends RequestOptions {
+  /**
+   * Makes the call safe to repeat, also by another process: within 24 hours the same key gets the
+   * first answer again. 1 to 255 visible ASCII characters. Default: a new random key for each call, the
+   * same over its retries.
+   */
+  idempotencyKey?: string | undefined;
+}
+
+export interface ClientOptions {
+  /**
+   * An API key, or in a browser a token made from one. Default: the environment's `POMBAL_API_KEY`, then
+   * `ENVIAAI_API_KEY`.
+   */
+  apiKey?: string | undefined;
+  /**
+   * The address of the server, with or without `/v1`. Default: the environment's `POMBAL_BASE_URL`, in a
+   * browser the origin of the page, else `http://127.0.0.1:8080`.
+   */
+  baseUrl?: string | undefined;
+  /** Partners: the child account to act on, `acct_…`, or `*` to list across all of them. */
+  accountId?: string | undefined;
+  /** Milliseconds that each attempt of a call may take. Default 30000. `Infinity` waits for ever. */
+  timeout?: number | undefined;
+  /** How often a call is repeated after a failure that may pass. Default 2; 0 never repeats. */
+  maxRetries?: number | undefined;
+  /** What to send requests with. Default: the platform's `fetch`. */
+  fetch?: typeof globalThis.fetch | undefined;
+}
+
+/** The calls under `/v1/instances`. Each rejects with an `EnviaAIError` when it fails. */
+export interface Instances {
+  /** One page of the account's instances, oldest first, or with `for await` all of them. */
+  list(params?: ListInstancesParams, options?: RequestOptions): PagePromise<Instance>;
+  get(id: string, options?: RequestOptions): Promise<Instance>;
+  create(body: CreateInstance, options?: CreateOptions): Promise<Instance>;
+  update(id: string, body: UpdateInstance, options?: RequestOptions): Promise<Instance>;
+  /**
+   * Deletes the instance in whatever state it is. When the answer to a first attempt was lost, the
+   * repetition can reject with `instance_not_found`: then it is gone too.
+   */
+  delete(id: string, options?: RequestOptions): Promise<Acknowledgement>;
+  /** The live state: connection, today's counts, health. */
+  status(id: string, options?: RequestOptions): Promise<InstanceStatusReport>;
+}
+
+/** The API client. Make one per process and share it. */
+export class EnviaAI {
+  /** Throws an `EnviaAIError` when an option cannot be right, such as a missing key. */
+  constructor(options?: ClientOptions);
+  readonly instances: Instances;
+}
+
+/** One field of a request that was refused. */
+export interface ErrorDetail {
+  /** As in the request: `limit`, `settings.autoRead`. */
+  field: string;
+  /** Which rule was broken: `out_of_range`, `unknown`, `required`, … */
+  code: string;
+  /** What to send instead. */
+  message: string;
+}
+
+/**
+ * Every failure of a call. An abort by the caller's own signal is none: it rejects with the signal's reason.
+ */
+export class EnviaAIError extends Error {
+  constructor(message: string, fields: {
+    code: string;
+    status?: number;
+    requestId?: string;
+    retryAfter?: number;
+    details?: ErrorDetail[];
+    docUrl?: string;
+    cause?: unknown;
+  });
+  readonly name: 'EnviaAIError';
+  /**
+   * The API's code, such as `instance_not_found`, or one of the SDK's own: `network_error`, `timeout`,
+   * `unexpected_response` (the answer is not this API's), and `invalid_parameters`, `missing_api_key` or
+   * `invalid_api_key` with status 0 for mistakes that were found before anything was sent.
+   */
+  readonly code: string;
+  /** The HTTP status; 0 when there was no answer. */
+  readonly status: number;
+  /** Quote it to support. */
+  readonly requestId: string | undefined;
+  /** Seconds after which trying again makes sense. */
+  readonly retryAfter: number | undefined;
+  /** The fields that were refused; empty when the failure is not about fields. */
+  readonly details: ErrorDetail[];
+  /** A page about this error. */
+  readonly docUrl: string | undefined;
+  /** What the platform reported, on `network_error` and `timeout`. */
+  readonly cause?: unknown;
+}
+
+export { EnviaAI as Pombal, EnviaAIError as PombalError };
+export default EnviaAI;
