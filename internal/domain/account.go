@@ -41,3 +41,12 @@ type Plan struct {
 	Groups            map[string]int `json:"groups,omitempty"`  // tighter limits per minute for a group of routes, such as "instances"
 	MaxInstances      int            `json:"maxInstances"`      // 0 for no limit
 }
+
+// AccountAdminPatch is what the operator may change of an account beyond what a partner may; nil leaves
+// a field as it is.
+type AccountAdminPatch struct {
+	AccountPatch
+	Plan         *string
+	Partner      *bool
+	RequestLimit *int
+}

@@ -33,3 +33,9 @@ type KeyRotation struct {
 	Overlap   time.Duration // how long the old secret stays good
 	RotatedAt time.Time
 }
+
+// KeyUse says when a key was used last.
+type KeyUse struct {
+	AccountID ID
+	At        time.Time
+}

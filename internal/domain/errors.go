@@ -95,3 +95,21 @@ func Unavailable(cause error) *Error {
 		Err:        cause,
 	}
 }
+
+// The not-found errors are made here and nowhere else, so that an unknown id and another account's id
+// cannot be told apart by their answers.
+
+// InstanceNotFound says that there is no such instance, or none that the caller may see.
+func InstanceNotFound() *Error {
+	return NewError(CodeInstanceNotFound, "There is no instance with this id. List your instances to find the right one.")
+}
+
+// APIKeyNotFound says that there is no such API key, or none that the caller may see.
+func APIKeyNotFound() *Error {
+	return NewError(CodeAPIKeyNotFound, "There is no API key with this id. List your API keys to find the right one.")
+}
+
+// AccountNotFound says that there is no such account, or none that the caller may see.
+func AccountNotFound() *Error {
+	return NewError(CodeAccountNotFound, "There is no account with this id among yours. List your accounts to find the right one.")
+}

@@ -75,6 +75,21 @@ type InstancePatch struct {
 // IsEmpty reports whether the patch changes nothing.
 func (p InstancePatch) IsEmpty() bool { return p == InstancePatch{} }
 
+// InstanceState is what became known about an instance's connection; nil and zero times leave a field
+// as it is. Of several states of one instance in a batch, the later one wins.
+type InstanceState struct {
+	ID            ID
+	Status        *Status
+	Reason        *ReasonCode // "" clears
+	Phone         *string     // "" clears; so below
+	ProfileName   *string
+	ProfilePicURL *string
+	ProfileStatus *string
+	ConnectedAt   time.Time
+	LastSeenAt    time.Time // changes neither UpdatedAt nor Version: it is no change that a caller would act on
+	At            time.Time // when it became known: the new UpdatedAt, if anything else changes
+}
+
 // InstanceView is one row of a list, decoded without copying: slices are valid only until the
 // callback that received it returns. nil means unset. Times are Unix milliseconds, NoTime for none.
 type InstanceView struct {

@@ -16,3 +16,21 @@ type RateGrant struct {
 	Window  time.Time // start of the window, by the database's clock
 	Now     time.Time // the database's clock
 }
+
+// RateBucket is one thing that is counted: a key, an account, or a group of routes of an account.
+type RateBucket struct {
+	Name  string // the policy's public name: "key", "account", "instances"
+	ID    string // what is counted, unique over all buckets: "key:<uuid>"
+	Limit int    // requests per one-minute window; 0 or less for no limit
+}
+
+// RateDecision says whether one more request fits, and describes the bucket that is nearest to its
+// limit (or that refused).
+type RateDecision struct {
+	Allowed    bool
+	Bucket     string
+	Limit      int
+	Remaining  int
+	Reset      time.Time     // when the window ends
+	RetryAfter time.Duration // until then, when refused
+}

@@ -3,8 +3,9 @@ package domain
 // ReasonCode says by machine why an instance is not connected.
 type ReasonCode string
 
-// The reasons known so far; a connection that never existed has none.
+// The reasons known so far.
 const (
+	ReasonNeverConnected     ReasonCode = "never_connected"
 	ReasonDisconnectedByUser ReasonCode = "disconnected_by_user"
 	ReasonLoggedOut          ReasonCode = "logged_out"
 )
@@ -20,6 +21,9 @@ type StatusReason struct {
 // version does not know (a newer node may have written it).
 func (c ReasonCode) Explain() (StatusReason, bool) {
 	switch c {
+	case ReasonNeverConnected:
+		return StatusReason{c, "This instance has not been connected yet.",
+			"Connect the instance and scan the QR code with the phone."}, true
 	case ReasonDisconnectedByUser:
 		return StatusReason{c, "The instance was disconnected through the API.",
 			"Call connect and scan the new QR code to use it again."}, true

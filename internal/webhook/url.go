@@ -1,0 +1,101 @@
+package webhook
+
+import (
+	"errors"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"code.dny.dev/ssrf"
+)
+
+// maxURL is how many bytes a webhook URL may have.
+const maxURL = 2048
+
+// URLPolicy decides which URLs customers may register.
+type URLPolicy struct {
+	guard *ssrf.Guardian
+	// private permits loopback and private addresses: only for development.
+	private bool
+}
+
+// NewURLPolicy returns the policy of a public service, or, with private, one that also permits this
+// machine and its network.
+func NewURLPolicy(private bool) *URLPolicy {
+	return &URLPolicy{
+		private: private,
+		guard: ssrf.New(ssrf.WithAnyPort(), ssrf.WithAnyNetwork(),
+			// Azure's host agent answers on a public address.
+			ssrf.WithDeniedV4Prefixes(netip.MustParsePrefix("168.63.129.16/32"))),
+	}
+}
+
+// Check returns nil for a URL that may be registered, else a sentence that says what is wrong with it.
+// It looks at the text only: names are resolved, and their addresses judged, when something is sent.
+func (p *URLPolicy) Check(raw string) error {
+	if len(raw) > maxURL {
+		return errors.New("It is longer than 2,048 characters.")
+	}
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil || u.Opaque != "" || !isASCII(raw):
+		return errors.New("It is not a well-formed URL.")
+	case u.Scheme != "http" && u.Scheme != "https":
+		return errors.New("It does not begin with http:// or https://.")
+	case u.User != nil:
+		return errors.New("It holds a user name or password.")
+	case u.Fragment != "" || strings.HasSuffix(raw, "#"):
+		return errors.New("It holds a fragment (#…), which is never sent.")
+	}
+	return p.checkHost(u.Hostname())
+}
+
+func (p *URLPolicy) checkHost(host string) error {
+	if host == "" {
+		return errors.New("It names no host.")
+	}
+	if p.private {
+		return nil
+	}
+	if ip, err := netip.ParseAddr(host); err == nil {
+		if ip.Zone() != "" || p.guard.SafeAddr(ip) != nil {
+			return errors.New("Its address is not public.")
+		}
+		return nil
+	}
+	return checkName(strings.ToLower(strings.TrimSuffix(host, ".")))
+}
+
+// localSuffixes end names that never lead to the public Internet (RFC 6761, RFC 6762, RFC 8375, ICANN's
+// reservation of "internal").
+var localSuffixes = []string{".localhost", ".local", ".internal", ".home.arpa", ".lan", ".localdomain"}
+
+func checkName(name string) error {
+	labels := strings.Split(name, ".")
+	last := labels[len(labels)-1]
+	if len(labels) < 2 || isNumber(last) {
+		// One label is a name of the local network; a number at the end is an IPv4 address in one of the
+		// spellings (decimal, octal, hexadecimal, short) that some resolvers still take.
+		return errors.New("Its host is not a public name.")
+	}
+	for _, suffix := range localSuffixes {
+		if strings.HasSuffix(name, suffix) {
+			return errors.New("Its host is not a public name.")
+		}
+	}
+	return nil
+}
+
+func isNumber(label string) bool {
+	digits := strings.TrimPrefix(label, "0x")
+	return digits != "" && strings.Trim(digits, "0123456789") == "" || digits != label && strings.Trim(digits, "0123456789abcdef") == ""
+}
+
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
