@@ -65,7 +65,7 @@ func sources(t *testing.T) []source {
 }
 
 func readSource(root, path string) (s source, generated bool, err error) {
-	raw, err := os.ReadFile(path) //nolint:gosec // a file of this module
+	raw, err := os.ReadFile(path)
 	if err != nil {
 		return s, false, err
 	}

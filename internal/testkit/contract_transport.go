@@ -30,7 +30,7 @@ func (c *Contract) Transport(base http.RoundTripper) http.RoundTripper {
 		base = http.DefaultTransport
 	}
 	return roundTripper(func(req *http.Request) (*http.Response, error) {
-		res, err := base.RoundTrip(req) //nolint:bodyclose // the caller's client closes it
+		res, err := base.RoundTrip(req)
 		if err != nil {
 			return nil, err
 		}

@@ -48,7 +48,7 @@ func (p *PrivatePostgres) launch(bin string, settings []string) error {
 		return err
 	}
 	p.tb.Cleanup(func() { _ = os.RemoveAll(home) })
-	if err := os.Chmod(home, 0o711); err != nil { //nolint:gosec // see above
+	if err = os.Chmod(home, 0o711); err != nil { //nolint:gosec // see above
 		return err
 	}
 	p.cluster, err = newCluster(bin, filepath.Join(home, "cluster"), settings)

@@ -106,8 +106,9 @@ func findOrStart(ctx context.Context, order watchOrder, startLock string) (strin
 	if err != nil {
 		return "", err
 	}
-	if url, err := os.ReadFile(address); err == nil && watched && answers(ctx, string(url)) { //nolint:gosec // our own file
-		return string(url), nil
+	known, err := os.ReadFile(address) //nolint:gosec // a file of ours
+	if err == nil && watched && answers(ctx, string(known)) {
+		return string(known), nil
 	}
 	c, err := newCluster(order.Bin, order.Dir, sharedSettings())
 	if err != nil {

@@ -106,7 +106,7 @@ func (o watchOrder) waitForUsers() (release func(), err error) {
 // lockFile opens and locks a file. Closing the file, or the death of the process,
 // gives the lock back; programs that the process starts do not inherit it.
 func lockFile(path string, how int) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // a file of ours
 	if err != nil {
 		return nil, err
 	}

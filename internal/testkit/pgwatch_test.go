@@ -44,7 +44,7 @@ func TestVictim(t *testing.T) {
 // startVictim runs TestVictim and returns the address of its database.
 func startVictim(t *testing.T, home string) (url string, kill func()) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestVictim$") //nolint:gosec // this binary
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestVictim$")
 	cmd.Env = append(os.Environ(), victimVar+"="+home, "TMPDIR="+home)
 	stdin, errIn := cmd.StdinPipe()
 	stdout, errOut := cmd.StdoutPipe()
@@ -95,7 +95,7 @@ func victimHome(t *testing.T, prefix string) string {
 		waitGone(t, filepath.Join(home, "*", "cluster"))
 		_ = os.RemoveAll(home)
 	})
-	if err := os.Chmod(home, 0o711); err != nil { //nolint:gosec // see above
+	if err := os.Chmod(home, 0o711); err != nil {
 		t.Fatal(err)
 	}
 	return home

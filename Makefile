@@ -1,0 +1,44 @@
+# `make run` starts Pombal, `make test` tests it, `make help` lists the rest.
+
+GO       ?= go
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS  := -s -w -X main.version=$(VERSION)
+FUZZTIME ?= 30s
+COUNT    ?= 10
+ARGS     ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test test-short bench soak fuzz lint generate
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## Start the API on 127.0.0.1:8080 with a sample account (ARGS="--addr :9000")
+	CGO_ENABLED=0 $(GO) run ./cmd/pombal dev $(ARGS)
+
+build: ## Build the static binary .bin/pombal
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o .bin/pombal ./cmd/pombal
+
+test: ## Run all tests with the race detector, on SQLite and PostgreSQL
+	@scripts/deps.sh cc postgres node
+	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 15m ./...
+
+test-short: ## Run the quick tests; what needs an absent program is skipped
+	$(GO) test -short ./...
+
+bench: ## Measure the API against its floors (ARGS="-help" lists the flags)
+	@scripts/deps.sh postgres
+	CGO_ENABLED=0 $(GO) run ./bench $(ARGS)
+
+soak: ## Run all tests COUNT times over, to find the ones that fail now and then
+	@scripts/deps.sh cc postgres node
+	CGO_ENABLED=1 $(GO) test -race -shuffle=on -count=$(COUNT) -timeout 3h ./...
+
+fuzz: ## Run every fuzz target for FUZZTIME
+	@GO='$(GO)' scripts/fuzz.sh $(FUZZTIME)
+
+lint: ## Check the format, go vet and golangci-lint
+	@GO='$(GO)' scripts/lint.sh
+
+generate: ## Make the generated code again
+	$(GO) generate ./...
