@@ -102,6 +102,7 @@ func siblings() map[string][]string {
 		"internal/evolution": {"internal/httpapi"}, // its typed Echo adapter
 		"internal/store":     {"migrations"},
 		"internal/dashboard": {"pkg/api"},
+		"internal/testkit":   {"internal", "migrations", "pkg/api", ""}, // it starts whole servers
 	}
 }
 
