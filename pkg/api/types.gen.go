@@ -245,7 +245,7 @@ type CreateAccount struct {
 	Name string `json:"name" validate:"required,min=1,max=100,nocontrol"`
 
 	// ExternalID Your own reference, unique among your child accounts.
-	ExternalID *string `json:"externalId,omitempty" validate:"omitnil,min=1,max=200,nocontrol"`
+	ExternalID *string `json:"externalId,omitempty" nullable:"true" validate:"omitnil,min=1,max=200,nocontrol"`
 
 	// AllowedOrigins The sites whose pages may call the API, such as `https://app.example.com`. None if absent.
 	AllowedOrigins []string `json:"allowedOrigins,omitzero" validate:"omitempty,max=50,unique,dive,max=255,origin"`
@@ -272,7 +272,7 @@ type CreateInstance struct {
 	Name string `json:"name" validate:"required,min=1,max=100,nocontrol"`
 
 	// WebhookURL A public http or https address that gets the events of this instance.
-	WebhookURL *string `json:"webhookUrl,omitempty" validate:"omitnil,max=2048,http_url"`
+	WebhookURL *string `json:"webhookUrl,omitempty" nullable:"true" validate:"omitnil,max=2048,http_url"`
 
 	// WebhookEvents Which events `webhookUrl` gets. All eight if absent, none if empty.
 	WebhookEvents []WebhookEvent `json:"webhookEvents,omitzero" validate:"omitempty,max=8,unique,dive,oneof=message.received message.sent message.delivered message.read message.failed instance.connected instance.disconnected instance.qr_updated"`
@@ -281,7 +281,7 @@ type CreateInstance struct {
 	Settings CreateInstanceSettings `json:"settings,omitzero"`
 
 	// ExternalID Your own reference, unique in the account.
-	ExternalID *string `json:"externalId,omitempty" validate:"omitnil,min=1,max=200,nocontrol"`
+	ExternalID *string `json:"externalId,omitempty" nullable:"true" validate:"omitnil,min=1,max=200,nocontrol"`
 
 	// Integration How an instance reaches WhatsApp. `web`: as a linked device of a phone. `cloud`: through Meta's official Cloud API.
 	Integration Integration `json:"integration,omitzero" validate:"oneof=web cloud"`

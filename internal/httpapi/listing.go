@@ -1,0 +1,39 @@
+package httpapi
+
+import (
+	"context"
+
+	"github.com/pombal-api/pombal/internal/domain"
+	"github.com/pombal-api/pombal/pkg/api"
+)
+
+// listing is a request for a page of anything but instances.
+type listing struct {
+	limit  int
+	offset int64
+	cursor string
+	scope  []byte
+}
+
+// page reads and presents a page.
+func page[D, A any](ctx context.Context, s *Server, l listing,
+	read func(context.Context, domain.PageRequest) ([]D, domain.PageInfo, error), present func(*D) A,
+) (api.Page[A], error) {
+	request := domain.PageRequest{Limit: l.limit, Offset: l.offset}
+	if err := s.applyCursor(&request, l.scope, l.cursor); err != nil {
+		return api.Page[A]{}, err
+	}
+	items, info, err := read(ctx, request)
+	if err != nil {
+		return api.Page[A]{}, err
+	}
+	out := api.Page[A]{Success: true, Data: make([]A, len(items))}
+	for i := range items {
+		out.Data[i] = present(&items[i])
+	}
+	out.Pagination = api.Pagination{Total: info.Total, Limit: l.limit, Offset: l.offset, HasMore: info.HasMore}
+	if info.HasMore {
+		out.Pagination.NextCursor = optional(s.encodeCursor(l.scope, info.Last))
+	}
+	return out, nil
+}

@@ -1,0 +1,79 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"regexp"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/pombal-api/pombal/internal/domain"
+)
+
+// specFiles is the contract in both of its spellings.
+type specFiles struct{ yaml, json []byte }
+
+func newSpecFiles(source []byte) (specFiles, error) {
+	asJSON, err := orderedJSON(source)
+	return specFiles{yaml: source, json: asJSON}, err
+}
+
+var echoParam = regexp.MustCompile(`:(\w+)`)
+
+// templatePath spells an Echo path as OpenAPI does: /things/:id is /things/{id}.
+func templatePath(path string) string { return echoParam.ReplaceAllString(path, "{$1}") }
+
+type probe struct {
+	Status string `json:"status"`
+}
+
+// getLivez never looks at the database: restarting every node does not bring a database back.
+func (s *Server) getLivez(c echo.Context, _ *route) error {
+	return c.JSON(http.StatusOK, probe{"ok"})
+}
+
+// readyTimeout bounds how long a readiness probe waits for the database.
+const readyTimeout = 2 * time.Second
+
+func (s *Server) getReadyz(c echo.Context, _ *route) error {
+	if s.draining.Load() {
+		return &domain.Error{Code: domain.CodeUnavailable, RetryAfter: time.Second,
+			Message: "This server is shutting down. Send requests to another one."}
+	}
+	ctx, cancel := context.WithTimeout(c.Request().Context(), readyTimeout)
+	defer cancel()
+	if err := s.deps.Ready(ctx); err != nil {
+		return domain.Unavailable(err)
+	}
+	return c.JSON(http.StatusOK, probe{"ok"})
+}
+
+func (s *Server) getOpenAPIJSON(c echo.Context, _ *route) error {
+	return c.Blob(http.StatusOK, echo.MIMEApplicationJSON, s.spec.json)
+}
+
+func (s *Server) getOpenAPIYAML(c echo.Context, _ *route) error {
+	return c.Blob(http.StatusOK, "application/yaml", s.spec.yaml)
+}
+
+// jwksMaxAge is how long others may keep the key set. A new key is published longer than this before
+// it signs.
+const jwksMaxAge = "public, max-age=60"
+
+func (s *Server) getJWKS(c echo.Context, _ *route) error {
+	ctx, cancel := s.detach(c)
+	defer cancel()
+	set, err := s.deps.Auth.JWKS(ctx)
+	if err != nil {
+		return err
+	}
+	c.Response().Header().Set(echo.HeaderCacheControl, jwksMaxAge)
+	return c.Blob(http.StatusOK, echo.MIMEApplicationJSON, set)
+}
+
+// getDocs serves the documentation page and its files.
+func (s *Server) getDocs(c echo.Context, _ *route) error {
+	s.docs.ServeHTTP(c.Response(), c.Request())
+	return nil
+}

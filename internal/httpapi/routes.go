@@ -1,0 +1,82 @@
+package httpapi
+
+import (
+	"net/http"
+
+	"github.com/pombal-api/pombal/internal/domain"
+)
+
+// access says what a caller must show.
+type access int
+
+const (
+	public  access = iota // nothing
+	bearer                // an API key or a token
+	keyOnly               // an API key
+)
+
+// route is one operation of openapi.yaml. A test holds this table and that file equal.
+type route struct {
+	id, method, path string
+	access           access
+	scope            domain.ScopeSet
+	group            string // of rate limits, "" for none but the general ones
+	creates          bool   // takes an Idempotency-Key
+	acrossChildren   bool   // takes X-Account-Id: *
+	do               endpoint
+}
+
+// groupInstances is the rate-limit group of the instance routes.
+const groupInstances = "instances"
+
+// routes is the index of the product.
+func (s *Server) routes() []route {
+	const (
+		get, post, patch, del = http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete
+		read, write           = domain.ScopeInstancesRead, domain.ScopeInstancesWrite
+		keys, accounts        = domain.ScopeKeysWrite, domain.ScopeAccountsWrite
+		grp                   = groupInstances
+	)
+	return []route{
+		{id: "listInstances", method: get, path: "/v1/instances", access: bearer, scope: read, group: grp, acrossChildren: true, do: s.listInstances()},
+		{id: "createInstance", method: post, path: "/v1/instances", access: bearer, scope: write, group: grp, creates: true, do: handle(s, http.StatusCreated, s.createInstance)},
+		{id: "getInstance", method: get, path: "/v1/instances/:instanceId", access: bearer, scope: read, group: grp, do: handle(s, http.StatusOK, s.getInstance)},
+		{id: "updateInstance", method: patch, path: "/v1/instances/:instanceId", access: bearer, scope: write, group: grp, do: handle(s, http.StatusOK, s.updateInstance)},
+		{id: "deleteInstance", method: del, path: "/v1/instances/:instanceId", access: bearer, scope: write, group: grp, do: handle(s, http.StatusOK, s.deleteInstance)},
+		{id: "getInstanceStatus", method: get, path: "/v1/instances/:instanceId/status", access: bearer, scope: read, group: grp, do: handle(s, http.StatusOK, s.getInstanceStatus)},
+
+		{id: "listApiKeys", method: get, path: "/v1/api-keys", access: keyOnly, scope: keys, do: handle(s, http.StatusOK, s.listAPIKeys)},
+		{id: "createApiKey", method: post, path: "/v1/api-keys", access: keyOnly, scope: keys, creates: true, do: handle(s, http.StatusCreated, s.createAPIKey)},
+		{id: "revokeApiKey", method: del, path: "/v1/api-keys/:keyId", access: keyOnly, scope: keys, do: handle(s, http.StatusOK, s.revokeAPIKey)},
+		{id: "rotateApiKey", method: post, path: "/v1/api-keys/:keyId/rotate", access: keyOnly, scope: keys, creates: true, do: handle(s, http.StatusOK, s.rotateAPIKey)},
+		{id: "createToken", method: post, path: "/v1/tokens", access: keyOnly, creates: true, do: handle(s, http.StatusCreated, s.createToken)},
+
+		{id: "listAccounts", method: get, path: "/v1/accounts", access: keyOnly, scope: accounts, do: handle(s, http.StatusOK, s.listAccounts)},
+		{id: "createAccount", method: post, path: "/v1/accounts", access: keyOnly, scope: accounts, creates: true, do: handle(s, http.StatusCreated, s.createAccount)},
+		{id: "getAccount", method: get, path: "/v1/accounts/:accountId", access: keyOnly, scope: accounts, do: handle(s, http.StatusOK, s.getAccount)},
+		{id: "updateAccount", method: patch, path: "/v1/accounts/:accountId", access: keyOnly, scope: accounts, do: handle(s, http.StatusOK, s.updateAccount)},
+		{id: "getLimits", method: get, path: "/v1/limits", access: bearer, do: handle(s, http.StatusOK, s.getLimits)},
+
+		{id: "getLivez", method: get, path: "/livez", do: s.getLivez},
+		{id: "getReadyz", method: get, path: "/readyz", do: s.getReadyz},
+		{id: "getOpenApiJson", method: get, path: "/openapi.json", do: s.getOpenAPIJSON},
+		{id: "getOpenApiYaml", method: get, path: "/openapi.yaml", do: s.getOpenAPIYAML},
+		{id: "getJwks", method: get, path: "/.well-known/jwks.json", do: s.getJWKS},
+		{id: "getDocs", method: get, path: "/docs", do: s.getDocs},
+	}
+}
+
+// Operation is what a route promises, for tests that compare it with openapi.yaml.
+type Operation struct {
+	ID, Method, Path string
+	Scopes           []string
+}
+
+// Operations lists every route in the spelling of OpenAPI.
+func (s *Server) Operations() []Operation {
+	var ops []Operation
+	for _, rt := range s.routes() {
+		ops = append(ops, Operation{ID: rt.id, Method: rt.method, Path: templatePath(rt.path), Scopes: rt.scope.Names()})
+	}
+	return ops
+}

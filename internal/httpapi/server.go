@@ -1,0 +1,122 @@
+package httpapi
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-playground/validator/v10"
+	"github.com/labstack/echo/v4"
+	"github.com/labstack/echo/v4/middleware"
+
+	"github.com/pombal-api/pombal/internal/domain"
+)
+
+// Server answers the API. It is an http.Handler; listening is the caller's business.
+type Server struct {
+	cfg      Config
+	deps     Deps
+	log      *slog.Logger
+	now      func() time.Time
+	echo     *echo.Echo
+	validate *validator.Validate
+	metrics  *metrics
+	origins  *originCache
+	spec     specFiles
+	docs     http.Handler
+	draining atomic.Bool
+}
+
+// New builds the API. It fails on a contract that cannot be read and on metrics registered twice.
+func New(cfg Config, deps Deps) (*Server, error) {
+	validate, err := newValidator()
+	if err != nil {
+		return nil, fmt.Errorf("set up validation: %w", err)
+	}
+	m, err := newMetrics(deps.Metrics)
+	if err != nil {
+		return nil, fmt.Errorf("register metrics: %w", err)
+	}
+	spec, err := newSpecFiles(cfg.OpenAPI)
+	if err != nil {
+		return nil, fmt.Errorf("read openapi.yaml: %w", err)
+	}
+	s := &Server{
+		cfg: cfg, deps: deps, log: deps.Log, now: deps.Now, validate: validate, metrics: m, spec: spec, docs: docsHandler(),
+		origins: newOriginCache(cfg.AllowedOrigins, deps.Origins, deps.Now),
+	}
+	s.echo = s.newEcho()
+	return s, nil
+}
+
+func (s *Server) newEcho() *echo.Echo {
+	e := echo.New()
+	e.HideBanner, e.HidePort = true, true
+	e.HTTPErrorHandler = s.handleError
+	// What a client claims about its address in a header is not evidence.
+	e.IPExtractor = echo.ExtractIPDirect()
+	e.Use(s.begin, s.observe, s.recoverPanic, s.cors)
+	for _, rt := range s.routes() {
+		e.Add(rt.method, rt.path, s.serve(rt))
+	}
+	files := route{id: "getDocs", do: s.getDocs}
+	e.GET("/docs/", s.serve(files))
+	e.GET("/docs/assets/*", s.serve(files))
+	for _, mount := range s.deps.Mount {
+		mount(e)
+	}
+	return e
+}
+
+// ServeHTTP answers one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.echo.ServeHTTP(w, r) }
+
+// Drain makes /readyz fail from now on, so that load balancers stop sending requests here.
+func (s *Server) Drain() { s.draining.Store(true) }
+
+// recoverPanic turns a panic into a 500 with its stack in the log.
+func (s *Server) recoverPanic(next echo.HandlerFunc) echo.HandlerFunc {
+	return middleware.RecoverWithConfig(middleware.RecoverConfig{
+		LogErrorFunc: func(c echo.Context, err error, stack []byte) error {
+			s.log.LogAttrs(c.Request().Context(), slog.LevelError, "handler panicked",
+				slog.String("requestId", infoOf(c).requestID), slog.String("error", err.Error()), slog.String("stack", string(stack)))
+			return err
+		},
+	})(next)
+}
+
+// serve runs what every route of ours goes through before its own work.
+func (s *Server) serve(rt route) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		infoOf(c).route = rt.id
+		if rt.access == public {
+			return rt.do(c, &rt)
+		}
+		if err := s.authenticate(c, &rt); err != nil {
+			return err
+		}
+		return rt.do(c, &rt)
+	}
+}
+
+// detach returns a context that outlives the client's connection, with our own time limit. Work that
+// has begun is finished and recorded whether or not somebody still listens; and a query that is
+// cancelled half-way costs its database connection, so that impatient clients could drain the pool.
+func (s *Server) detach(c echo.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(c.Request().Context()), s.cfg.RequestTimeout)
+}
+
+// planOf returns the plan of an account.
+func (s *Server) planOf(a *domain.Account) domain.Plan {
+	plan, ok := s.cfg.Plans[a.Plan]
+	if !ok {
+		plan = s.cfg.DefaultPlan
+	}
+	if a.RequestLimit > 0 {
+		plan.RequestsPerMinute = a.RequestLimit
+	}
+	return plan
+}
