@@ -44,8 +44,9 @@ func classify(err error) (status int, e *domain.Error) {
 		return http.StatusTooManyRequests, e
 	case domain.CodeUnavailable:
 		return http.StatusServiceUnavailable, e
+	default: // nothing else can happen on these routes, so it is a bug
+		return http.StatusInternalServerError, domain.NewError(domain.CodeInternal, internalMessage)
 	}
-	return http.StatusInternalServerError, domain.NewError(domain.CodeInternal, internalMessage)
 }
 
 // writeError answers with the page's envelope.

@@ -1,6 +1,11 @@
 // Package evolution answers the routes of Evolution API, in the dialect that its documentation
 // describes, as a translation onto Pombal's own instances. Callers authenticate with the header
 // "apikey", which holds an account's API key or the token of one instance.
+//
+// What the page leaves open is decided so: an instance's own token is shown in clear to itself and to
+// API keys that may make keys (keys:write); others see its first four characters and asterisks.
+// Filters combine with AND, and what no instance can match gives an empty list. limit (1 to 1000) and
+// offset page; without them the list is complete, and is streamed.
 package evolution
 
 import (

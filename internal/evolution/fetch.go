@@ -28,11 +28,6 @@ func (r *routes) fetchInstances(c echo.Context, who caller) error {
 	return nil
 }
 
-var (
-	errEnough = errors.New("the page is full")
-	errGone   = fmt.Errorf("the client hung up: %w", context.Canceled)
-)
-
 // stream writes what q matches to out.
 func (r *routes) stream(c echo.Context, who caller, q query, out *list) error {
 	if q.none {
@@ -52,16 +47,7 @@ func (r *routes) stream(c echo.Context, who caller, q query, out *list) error {
 	err = account.StreamInstances(wait.ctx, q.filter, after, func(in *domain.Instance) error {
 		wait.pause() // a slow reader is not a slow database
 		defer wait.resume()
-		if c.Request().Context().Err() != nil {
-			return errGone
-		}
-		if err := out.add(show(in)); err != nil {
-			return err
-		}
-		if out.items == q.limit {
-			return errEnough
-		}
-		return nil
+		return out.add(show(in), q.limit)
 	})
 	if errors.Is(err, errEnough) {
 		return nil

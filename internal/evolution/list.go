@@ -2,6 +2,7 @@ package evolution
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -48,17 +49,29 @@ func (l *list) release() {
 	}
 }
 
-// add appends one item, and sends what has come together when that is enough.
-func (l *list) add(item instance) error {
+var (
+	errEnough = errors.New("the page is full")
+	errGone   = fmt.Errorf("the client hung up: %w", context.Canceled)
+)
+
+// add appends one item, and sends what has come together when that is enough. It returns errEnough
+// after the last of limit items, and errGone when nobody is there to read them. 0 is no limit.
+func (l *list) add(item instance, limit int) error {
+	if l.c.Request().Context().Err() != nil {
+		return errGone
+	}
 	if l.items > 0 {
 		l.buf.WriteByte(',')
 	}
 	l.items++
-	if err := l.enc.Encode(item); err != nil {
+	if err := l.enc.Encode(item); err != nil { //nolint:gosec // the token is masked unless the caller may see it
 		return err
 	}
 	l.buf.Truncate(l.buf.Len() - 1) // the encoder ends each value with a line break
-	if l.buf.Len() < flushSize {
+	switch {
+	case l.items == limit:
+		return errEnough
+	case l.buf.Len() < flushSize:
 		return nil
 	}
 	return l.flush()
@@ -105,5 +118,5 @@ func (l *list) fail(err error) error {
 	if !errors.Is(err, errGone) {
 		l.r.failed(l.c, err)
 	}
-	panic(http.ErrAbortHandler)
+	panic(http.ErrAbortHandler) //nolint:forbidigo // the only way to end an answer without completing it
 }

@@ -122,7 +122,9 @@ func TestFetchInstances_Fields(t *testing.T) {
 		set  func(*domain.Instance)
 		want map[string]any
 	}{
-		{"never paired", func(in *domain.Instance) { in.Status = domain.StatusDisconnected }, nil},
+		{"never paired", func(in *domain.Instance) {
+			in.Status, in.Reason = domain.StatusDisconnected, domain.ReasonNeverConnected
+		}, nil},
 		{"connecting", func(in *domain.Instance) { in.Status = domain.StatusConnecting },
 			map[string]any{"status": "connecting", "connectionStatus": map[string]any{"state": "connecting"}}},
 		{"connected", func(in *domain.Instance) { in.Status, in.Phone = domain.StatusConnected, "5511999990001" },

@@ -69,8 +69,9 @@ func statusReason(reason domain.ReasonCode) int {
 	switch reason {
 	case domain.ReasonLoggedOut, domain.ReasonDisconnectedByUser:
 		return 401
+	default:
+		return 0
 	}
-	return 0
 }
 
 func presentIntegration(i domain.Integration) string {

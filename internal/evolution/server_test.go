@@ -196,7 +196,6 @@ func (w *world) serve(t *testing.T) string {
 	t.Helper()
 	srv := httptest.NewServer(w.handler())
 	t.Cleanup(srv.Close)
-	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	return srv.URL
 }
 
@@ -205,6 +204,11 @@ type answer struct {
 	status int
 	header http.Header
 	body   string
+}
+
+// client keeps no connection, so that none outlives its test.
+func client() *http.Client {
+	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}
 }
 
 // send sends a GET with the header lines given, each "Name: value".
@@ -218,7 +222,7 @@ func send(t *testing.T, url string, header ...string) (answer, error) {
 		name, value, _ := strings.Cut(line, ": ")
 		req.Header[name] = append(req.Header[name], value) // as it is: Set would change its case
 	}
-	res, err := http.DefaultClient.Do(req)
+	res, err := client().Do(req)
 	if err != nil {
 		return answer{}, err
 	}

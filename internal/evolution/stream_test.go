@@ -22,7 +22,7 @@ func open(ctx context.Context, t *testing.T, base string) io.ReadCloser {
 		t.Fatal(err)
 	}
 	req.Header.Set("apikey", theKey)
-	res, err := http.DefaultClient.Do(req)
+	res, err := client().Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}

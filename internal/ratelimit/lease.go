@@ -98,15 +98,19 @@ func disembark(others []passenger) {
 	}
 }
 
+// countable is the largest limit that the Source is asked to hold: databases count in 32 bits, and no
+// caller makes so many requests in a minute.
+const countable = 1_000_000_000
+
 func (f *flight) add(c *claim, want appetite, now int64) {
 	c.flight = f
-	lease := domain.RateLease{Bucket: c.id, Limit: c.limit}
+	lease := domain.RateLease{Bucket: c.id, Limit: min(c.limit, countable)}
 	if want == wantTokens {
-		left := c.limit
+		left := lease.Limit
 		if c.current(now) {
 			left -= c.used
 		}
-		lease.Want = chunk(c.limit, left, c.waiting+1)
+		lease.Want = chunk(lease.Limit, left, c.waiting+1)
 	}
 	f.counters = append(f.counters, c.counter)
 	f.leases = append(f.leases, lease)

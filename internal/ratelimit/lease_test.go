@@ -95,7 +95,7 @@ func TestTake_TheSourcePanics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := node(sourceFunc(func(context.Context, []domain.RateLease) ([]domain.RateGrant, error) {
 			time.Sleep(time.Second)
-			panic("a bug")
+			panic("a bug") //nolint:forbidigo // that is the test
 		}), 0)
 		var wg sync.WaitGroup
 		for range 2 {
