@@ -87,8 +87,10 @@ func New(cfg Config, store Store, sealer Sealer) (*Authenticator, error) {
 	if len(cfg.Pepper) < 32 {
 		return nil, errors.New("auth: the pepper must have at least 32 bytes")
 	}
-	if cfg.Issuer == "" || cfg.Audience == "" {
-		return nil, errors.New("auth: tokens need an issuer and an audience")
+	for _, name := range []string{cfg.Issuer, cfg.Audience} {
+		if name == "" || len(name) > maxIssuer {
+			return nil, errors.New("auth: the issuer and the audience of tokens must have 1 to 255 bytes")
+		}
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now

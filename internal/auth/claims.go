@@ -105,6 +105,7 @@ type verifiedToken struct {
 	origin    string
 	id        string
 	expires   time.Time
+	signed    string // header and claims as they were sent
 	made      principalMemo
 }
 

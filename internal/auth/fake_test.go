@@ -30,8 +30,8 @@ type fakeStore struct {
 	uses      []map[domain.ID]domain.KeyUse
 
 	calls map[string]int
-	down  error               // what every call fails with
-	after func(method string) // called when a read has its answer and has not returned it yet
+	down  error                                    // what every call fails with
+	after func(ctx context.Context, method string) // called when a read has its answer and has not returned it yet
 }
 
 func newFakeStore() *fakeStore {
@@ -52,7 +52,7 @@ func read[T any](ctx context.Context, s *fakeStore, method string, get func() (T
 	after := s.after
 	s.mu.Unlock()
 	if after != nil {
-		after(method)
+		after(ctx, method)
 	}
 	if ctx.Err() != nil {
 		err = domain.Unavailable(ctx.Err())
@@ -179,7 +179,7 @@ func (s *fakeStore) setDown(err error) {
 	s.down = err
 }
 
-func (s *fakeStore) setAfter(f func(string)) {
+func (s *fakeStore) setAfter(f func(context.Context, string)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.after = f

@@ -15,8 +15,9 @@ const (
 	defaultLifetime = 15 * time.Minute
 
 	// With these the largest token stays below maxCredential.
-	maxTokenInstances = 64
+	maxTokenInstances = 50
 	maxOrigin         = 255
+	maxIssuer         = 255 // and audience
 
 	prefixToken = "tok"
 )

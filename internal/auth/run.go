@@ -35,14 +35,14 @@ func (a *Authenticator) Run(ctx context.Context) error {
 
 	ticks := time.NewTicker(pollEvery)
 	defer ticks.Stop()
-	for {
+	for ctx.Err() == nil {
 		a.poll(ctx)
 		select {
 		case <-ticks.C:
 		case <-ctx.Done():
-			return nil
 		}
 	}
+	return nil
 }
 
 // Forget drops what is in memory about an account at once, for a change made by this process. Other

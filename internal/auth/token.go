@@ -34,17 +34,18 @@ func newParser(cfg Config) *jwt.Parser {
 }
 
 func (a *Authenticator) byToken(ctx context.Context, text string) (*domain.Principal, error) {
-	if len(text) > maxCredential {
+	signed, sum, ok := splitToken(text)
+	if !ok || len(text) > maxCredential {
 		return nil, invalidToken()
 	}
 	now := a.now()
-	sum := tokenSum(text)
-	token := a.tokens.get(sum, now)
+	token := a.tokens.get(signed, sum, now)
 	if token == nil {
 		var err error
 		if token, err = a.verify(ctx, text); err != nil {
 			return nil, err
 		}
+		token.signed = strings.Clone(signed)
 		a.tokens.put(sum, token, now)
 	}
 	if !now.Before(token.expires.Add(leeway)) {
@@ -152,28 +153,42 @@ func bothSee(a, b []domain.ID) []domain.ID {
 	return both
 }
 
-// tokenSum is the name of a token in memory, where the token itself is not kept.
-func tokenSum(text string) [sha256.Size]byte {
-	var buffer [maxCredential]byte
-	return sha256.Sum256(buffer[:copy(buffer[:], text)])
+// signatureSize is the length of an Ed25519 signature in base64.
+const signatureSize = 86
+
+// tokenSum is the SHA-256 of a token's signature: the name of the token in memory, where neither the
+// token nor the signature is kept.
+type tokenSum [sha256.Size]byte
+
+// splitToken returns what is signed and the name of the token. The last result is false for text that
+// ends in no signature of ours.
+func splitToken(text string) (signed string, sum tokenSum, ok bool) {
+	dot := len(text) - signatureSize - 1
+	if dot < 0 || text[dot] != '.' {
+		return "", tokenSum{}, false
+	}
+	var signature [signatureSize]byte
+	copy(signature[:], text[dot+1:])
+	return text[:dot], sha256.Sum256(signature[:]), true
 }
 
 // tokenCache remembers tokens whose signature and claims were verified.
 type tokenCache struct {
 	mu       sync.RWMutex
-	verified map[[sha256.Size]byte]*cached[*verifiedToken]
+	verified map[tokenSum]*cached[*verifiedToken]
 }
 
-func (c *tokenCache) get(sum [sha256.Size]byte, now time.Time) *verifiedToken {
+// get returns the token if exactly this text was verified.
+func (c *tokenCache) get(signed string, sum tokenSum, now time.Time) *verifiedToken {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	if e := c.verified[sum]; e != nil && now.Before(e.expires) {
+	if e := c.verified[sum]; e != nil && now.Before(e.expires) && e.value.signed == signed {
 		return e.value
 	}
 	return nil
 }
 
-func (c *tokenCache) put(sum [sha256.Size]byte, token *verifiedToken, now time.Time) {
+func (c *tokenCache) put(sum tokenSum, token *verifiedToken, now time.Time) {
 	expires := now.Add(verifiedFor)
 	if token.expires.Before(expires) {
 		expires = token.expires
@@ -181,9 +196,9 @@ func (c *tokenCache) put(sum [sha256.Size]byte, token *verifiedToken, now time.T
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.verified == nil {
-		c.verified = map[[sha256.Size]byte]*cached[*verifiedToken]{}
+		c.verified = map[tokenSum]*cached[*verifiedToken]{}
 	}
-	makeRoom(c.verified, maxTokens, func(k [sha256.Size]byte) { delete(c.verified, k) })
+	makeRoom(c.verified, maxTokens, func(k tokenSum) { delete(c.verified, k) })
 	c.verified[sum] = &cached[*verifiedToken]{value: token, expires: expires}
 }
 
