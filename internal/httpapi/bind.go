@@ -116,6 +116,9 @@ func (s *Server) bindQuery(r *http.Request, plan *bindPlan, v reflect.Value) err
 		return err
 	}
 	details := unknownParams(values, plan.queryFields)
+	if values.Has("cursor") && values.Has("offset") { // also offset=0, which validation takes for absent
+		details = append(details, domain.Detail{Field: "offset", Code: "not_allowed", Message: "Leave offset out when you send a cursor."})
+	}
 	for _, f := range plan.queryFields {
 		if got, ok := values[f.name]; ok {
 			if d := setParam(params.Field(f.index), f.name, got); d != nil {

@@ -82,13 +82,10 @@ func (s *Server) instanceList(p *domain.Principal, q *api.ListInstancesParams) (
 	return l, err
 }
 
-// applyCursor turns the cursor parameter into a position. With it, offset must be absent.
+// applyCursor turns the cursor parameter into a position.
 func (s *Server) applyCursor(page *domain.PageRequest, scope []byte, cursor string) error {
 	if cursor == "" {
 		return nil
-	}
-	if page.Offset != 0 {
-		return domain.Invalid(domain.Detail{Field: "offset", Code: "not_allowed", Message: "Leave offset out when you send a cursor."})
 	}
 	at, err := s.decodeCursor(scope, cursor)
 	page.After = at

@@ -141,7 +141,9 @@ func (s *Server) updateInstance(ctx context.Context, p *domain.Principal, req *u
 func instancePatch(body *api.UpdateInstance) domain.InstancePatch {
 	patch := domain.InstancePatch{
 		Name: body.Name, ExternalID: clearable(body.ExternalID), WebhookURL: clearable(body.WebhookURL),
-		AutoRead: body.Settings.AutoRead, AutoTyping: body.Settings.AutoTyping,
+	}
+	if body.Settings != nil {
+		patch.AutoRead, patch.AutoTyping = body.Settings.AutoRead, body.Settings.AutoTyping
 	}
 	if body.WebhookEvents != nil {
 		events, _ := domain.ParseEvents(convert[string](body.WebhookEvents)) // validated

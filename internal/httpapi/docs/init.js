@@ -2,21 +2,21 @@
 // key that somebody types in goes to this server only. The Content-Security-Policy holds it to that.
 
 /**
- * Unticks the optional parameters in the try-it client. It would fill in and send all their examples at
- * once, and those do not make one sensible request (cursor and offset, somebody's account).
+ * Leaves the optional parameters empty in the try-it client and moves their examples into the text. It
+ * would send all examples at once, which makes no sensible request (cursor and offset, somebody's account).
  */
-function untick(parameter) {
+function clear(parameter) {
   if (parameter.required || parameter.$ref) return;
-  const examples = parameter.examples ?? { default: { value: parameter.example } };
-  for (const example of Object.values(examples)) example['x-disabled'] = true;
-  parameter.examples = examples;
-  delete parameter.example;
+  const examples = Object.values(parameter.examples ?? { only: { value: parameter.example } });
+  parameter.description += ` Example: ${examples.map(({ value }) => `\`${value}\``).join(' or ')}.`;
+  parameter.example = ''; // an empty example is not sent; none would bring up the schema's
+  delete parameter.examples;
 }
 
 function prepare(spec) {
-  Object.values(spec.components.parameters).forEach(untick);
+  Object.values(spec.components.parameters).forEach(clear);
   for (const path of Object.values(spec.paths)) {
-    for (const part of [path, ...Object.values(path)]) part.parameters?.forEach(untick);
+    for (const part of [path, ...Object.values(path)]) part.parameters?.forEach(clear);
   }
   spec.info.description += '\nThis document for programs: [openapi.yaml](/openapi.yaml), [openapi.json](/openapi.json).\n';
   return spec;
