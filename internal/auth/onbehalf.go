@@ -24,7 +24,7 @@ func (a *Authenticator) OnBehalf(ctx context.Context, p *domain.Principal, accou
 		return p, nil
 	}
 	switch {
-	case !p.Actor.Partner || p.KeyID.IsZero():
+	case !p.Actor.Partner:
 		return nil, insufficient("Only a partner's key may send X-Account-Id. Leave the header out: this key acts on its own account.")
 	case p.ViaToken():
 		if p.Account.ID != p.Actor.ID && accountHeader == p.Account.ID.Prefixed(domain.PrefixAccount) {

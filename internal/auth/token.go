@@ -48,16 +48,13 @@ func (a *Authenticator) byToken(ctx context.Context, text string) (*domain.Princ
 		token.signed = strings.Clone(signed)
 		a.tokens.put(sum, token, now)
 	}
-	if !now.Before(token.expires.Add(leeway)) {
-		return nil, expiredToken()
-	}
 	return a.tokenPrincipal(ctx, token, now)
 }
 
 // verify checks everything about a token that does not change with time or with its key's state.
 func (a *Authenticator) verify(ctx context.Context, text string) (*verifiedToken, error) {
 	head, ok := readHeader(text)
-	if !ok || strings.ContainsAny(text, "\r\n") { // which base64 decoders skip: one token has one spelling
+	if !ok {
 		return nil, invalidToken()
 	}
 	public, err := a.ring.public(ctx, head.KeyID)
@@ -161,7 +158,7 @@ const signatureSize = 86
 type tokenSum [sha256.Size]byte
 
 // splitToken returns what is signed and the name of the token. The last result is false for text that
-// ends in no signature of ours.
+// ends in no signature of ours, or in one spelled differently (decoders skip line breaks).
 func splitToken(text string) (signed string, sum tokenSum, ok bool) {
 	dot := len(text) - signatureSize - 1
 	if dot < 0 || text[dot] != '.' {
