@@ -118,6 +118,11 @@ func New(cfg Config, store Store, sealer Sealer) (*Authenticator, error) {
 // NewKey makes an API key under the current pepper.
 func (a *Authenticator) NewKey() domain.NewKeySecret { return NewKey(a.pepper) }
 
+// KeyWithLookup makes a new secret, under the current pepper, for the key that is found by lookup.
+func (a *Authenticator) KeyWithLookup(lookup string) domain.NewKeySecret {
+	return KeyWithLookup(a.pepper, lookup)
+}
+
 // InstanceTokenDigest returns what an instance with this token is to be found by.
 func (a *Authenticator) InstanceTokenDigest(token string) []byte {
 	digest := a.instanceDigests[0].sum(token)

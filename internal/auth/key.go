@@ -41,7 +41,12 @@ type ParsedKey struct {
 // NewKey makes an API key. The digest, under pepper, and the rest are for storing; Plain is for the
 // customer's eyes and is kept nowhere.
 func NewKey(pepper []byte) domain.NewKeySecret {
-	lookup, secret := randomBase62(lookupSize), randomBase62(secretSize)
+	return KeyWithLookup(pepper, randomBase62(lookupSize))
+}
+
+// KeyWithLookup makes a new secret for the key that is found by lookup, for its rotation.
+func KeyWithLookup(pepper []byte, lookup string) domain.NewKeySecret {
+	secret := randomBase62(secretSize)
 	plain := appendChecksum(keyPrefix + lookup + "_" + secret)
 	digest := newDigester(pepper).sum(secret)
 	return domain.NewKeySecret{

@@ -45,11 +45,9 @@ func (a *Authenticator) Run(ctx context.Context) error {
 	return nil
 }
 
-// Forget drops what is in memory about an account at once, for a change made by this process. Other
+// Forget drops what is in memory about the accounts at once, for a change made by this process. Other
 // processes, and this one without the call, see a change within a second.
-func (a *Authenticator) Forget(account domain.ID) { a.forget([]domain.ID{account}) }
-
-func (a *Authenticator) forget(accounts []domain.ID) {
+func (a *Authenticator) Forget(accounts ...domain.ID) {
 	a.byLookup.evict(accounts)
 	a.byID.evict(accounts)
 	a.accounts.evict(accounts)
@@ -75,7 +73,7 @@ func (a *Authenticator) poll(ctx context.Context) {
 		a.byID.reset()
 		a.accounts.reset()
 	} else if len(accounts) > 0 {
-		a.forget(accounts)
+		a.Forget(accounts...)
 	}
 	a.version = version
 	a.seenAt.Store(int64(began.Sub(a.epoch)))

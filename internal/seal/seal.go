@@ -47,15 +47,15 @@ type sealingKey struct {
 	aead   tink.AEAD
 }
 
-// New returns a Sealer over the operator's secrets: the first seals, all open. Each must pass
-// [CheckSecret].
+// New returns a Sealer over the operator's secrets, as [ParseSecret] returns them: the first seals, all
+// open. It refuses weak ones.
 func New(secrets ...[]byte) (*Sealer, error) {
 	if len(secrets) == 0 {
 		return nil, errors.New("no secret was given. " + howToMake)
 	}
 	s := &Sealer{}
 	for i, secret := range secrets {
-		if err := CheckSecret(secret); err != nil {
+		if err := checkBytes(secret); err != nil {
 			return nil, fmt.Errorf("secret %d: %w", i+1, err)
 		}
 		key, err := newSealingKey(secret)

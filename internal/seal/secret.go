@@ -27,15 +27,20 @@ func ParseSecret(text string) ([]byte, error) {
 	if hasKnownWord([]byte(text)) {
 		return nil, errors.New("the secret is a well-known example. " + howToMake)
 	}
-	if err := CheckSecret(secret); err != nil {
+	if err := checkBytes(secret); err != nil {
 		return nil, err
 	}
 	return secret, nil
 }
 
-// CheckSecret returns nil for a decoded secret that may be used, else an error that says what is wrong
-// and how to make a good one. It refuses what people type, not every secret that is not random.
-func CheckSecret(secret []byte) error {
+// CheckSecret returns the error of [ParseSecret].
+func CheckSecret(text string) error {
+	_, err := ParseSecret(text)
+	return err
+}
+
+// checkBytes refuses what people type, not every secret that is not random.
+func checkBytes(secret []byte) error {
 	switch {
 	case len(secret) < MinSecret:
 		return errors.New("the secret is shorter than 32 bytes. " + howToMake)
