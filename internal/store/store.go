@@ -1,0 +1,141 @@
+// Package store keeps accounts, keys and instances in SQLite or PostgreSQL. It is the only place that
+// knows SQL.
+//
+// Tenant rows are reached through handles that are bound to an account (Account) or to a partner's
+// children (Partner); what remains on Store is for the operator and for authentication. Errors that a
+// caller may see are *domain.Error; a database that cannot be reached is domain.CodeUnavailable.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"log/slog"
+	"sync"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"gorm.io/gorm"
+
+	"github.com/pombal-api/pombal/internal/domain"
+)
+
+// Config says where the data is.
+type Config struct {
+	// URL of a PostgreSQL database, "postgres://user:password@host/database"; "" for SQLite.
+	URL string
+	// DataDir is the folder of the SQLite database, pombal.db; made when missing.
+	DataDir string
+	// MaxConns bounds the connections to PostgreSQL. 0 takes pool_max_conns of the URL, or else four for
+	// each CPU and at least 8.
+	MaxConns int
+	// Log receives slow statements, without their values; nil discards them.
+	Log *slog.Logger
+}
+
+// Store is an open database. It is safe for concurrent use.
+type Store struct {
+	cfg Config
+
+	// pool is under everything on PostgreSQL; nil on SQLite.
+	pool *pgxpool.Pool
+	// writer and reader are GORM over the same pool on PostgreSQL. On SQLite, writer has the one
+	// connection that may write, reader has some that may not.
+	writer, reader *gorm.DB
+	// pages is the pool of list pages on SQLite, the one under reader; nil on PostgreSQL.
+	pages *sql.DB
+
+	shapes  sync.Map // pageShape -> *pageQuery
+	windows rateWindows
+	// pageRows keeps *sqlitePageRow for the next page.
+	pageRows sync.Pool
+	closers  []func() error
+}
+
+// The names of the engines, as Dialect returns them.
+const (
+	DialectPostgres = "postgres"
+	DialectSQLite   = "sqlite"
+)
+
+// Open connects to the database. It does not migrate: call Migrate or CheckSchema before anything else.
+func Open(ctx context.Context, cfg Config) (*Store, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Store{cfg: cfg}
+	open := s.openSQLite
+	if cfg.URL != "" {
+		open = s.openPostgres
+	}
+	if err := open(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// Close waits for running statements and closes all connections.
+func (s *Store) Close() error {
+	var errs []error
+	s.shapes.Range(func(_, q any) bool {
+		if stmt := q.(*pageQuery).prepared; stmt != nil {
+			errs = append(errs, stmt.Close())
+		}
+		return true
+	})
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		errs = append(errs, s.closers[i]())
+	}
+	return errors.Join(errs...)
+}
+
+// Dialect returns DialectPostgres or DialectSQLite.
+func (s *Store) Dialect() string {
+	if s.pool != nil {
+		return DialectPostgres
+	}
+	return DialectSQLite
+}
+
+// Ready reports whether the database answers.
+func (s *Store) Ready(ctx context.Context) error {
+	if s.pool != nil {
+		return translate(s.pool.Ping(ctx))
+	}
+	var one int
+	return translate(s.pages.QueryRowContext(ctx, "SELECT 1").Scan(&one))
+}
+
+// Account is the data of one account, and nobody else's.
+type Account struct {
+	s  *Store
+	id domain.ID
+}
+
+// Account returns the handle of an account, which need not exist. The zero id is refused.
+func (s *Store) Account(id domain.ID) (*Account, error) {
+	if id.IsZero() {
+		return nil, errUnbound
+	}
+	return &Account{s: s, id: id}, nil
+}
+
+// Partner is what a partner sees: its child accounts and their instances.
+type Partner struct {
+	s  *Store
+	id domain.ID
+}
+
+// Partner returns the handle of a partner, which need not exist. The zero id is refused.
+func (s *Store) Partner(id domain.ID) (*Partner, error) {
+	if id.IsZero() {
+		return nil, errUnbound
+	}
+	return &Partner{s: s, id: id}, nil
+}
+
+// errUnbound is a bug of the caller.
+var errUnbound = errors.New("store: a handle needs an account id")
+
+func (a *Account) wall() wall { return wall{account: a.id} }
+
+func (p *Partner) wall() wall { return wall{partner: p.id} }

@@ -1,0 +1,151 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
+
+	"github.com/pombal-api/pombal/internal/domain"
+)
+
+const (
+	// opTimeout bounds an operation whose caller set no deadline, waiting for a connection included. It is
+	// a little longer than the server's own statement timeout.
+	opTimeout = 12 * time.Second
+	// attempts bounds the tries of a transaction that PostgreSQL asks to repeat, or of a read whose
+	// connection turned out to be dead.
+	attempts = 4
+)
+
+// scope is a pool or a transaction, with the wall that its statements carry.
+type scope struct {
+	db   *gorm.DB
+	wall wall
+}
+
+// rows starts a statement on the table of model, narrowed to what is bound.
+func (sc scope) rows(model interface{ TableName() string }) *gorm.DB {
+	db := sc.all(model)
+	if b, ok := sc.wall.binding(model.TableName()); ok {
+		db = db.Where(b)
+	}
+	return db
+}
+
+// all starts a statement on the table of model without any condition: for tables that belong to nobody,
+// for new rows, and for passes.
+func (sc scope) all(model interface{ TableName() string }) *gorm.DB {
+	return sc.db.Set(wallKey, sc.wall).Model(model)
+}
+
+// with returns the scope under another wall, in the same transaction.
+func (sc scope) with(w wall) scope { return scope{sc.db, w} }
+
+// eq is the condition that a column has a value; NULL for a zero uid, millis or optional.
+func eq(column string, value any) clause.Eq {
+	return clause.Eq{Column: clause.Column{Name: column}, Value: value}
+}
+
+// in is the condition that a column has one of the values.
+func in(column string, values []any) clause.IN {
+	return clause.IN{Column: clause.Column{Name: column}, Values: values}
+}
+
+// forUpdate locks the rows read until the transaction ends; on SQLite the whole database is locked anyway.
+func forUpdate() clause.Locking { return clause.Locking{Strength: clause.LockingStrengthUpdate} }
+
+// ascending orders by columns.
+func ascending(columns ...string) clause.OrderBy {
+	var order clause.OrderBy
+	for _, c := range columns {
+		order.Columns = append(order.Columns, clause.OrderByColumn{Column: clause.Column{Name: c}})
+	}
+	return order
+}
+
+// bounded returns ctx with a deadline.
+func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, opTimeout)
+}
+
+// read runs do outside a transaction. do may run again when its connection was dead, so it must assign
+// its results rather than add to them.
+func (s *Store) read(ctx context.Context, w wall, do func(scope) error) error {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	var err error
+	for range attempts {
+		err = do(scope{s.reader.WithContext(ctx), w})
+		if !isDeadConnection(err) {
+			break
+		}
+	}
+	return translate(err)
+}
+
+// snapshot is read for several statements that must see the same data.
+func (s *Store) snapshot(ctx context.Context, w wall, do func(scope) error) error {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	var err error
+	for range attempts {
+		err = s.reader.WithContext(ctx).Transaction(func(tx *gorm.DB) error { return do(scope{tx, w}) },
+			&sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
+		if !isDeadConnection(err) {
+			break
+		}
+	}
+	return translate(err)
+}
+
+// write runs do in a transaction. It runs again when the database asks for that.
+func (s *Store) write(ctx context.Context, w wall, do func(scope) error) error {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	var err error
+	for range attempts {
+		var done bool
+		err = s.writer.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+			err := do(scope{tx, w})
+			done = err == nil
+			return err
+		})
+		if err != nil && done && !isRepeatable(err) {
+			return commitError(err)
+		}
+		if !isRepeatable(err) {
+			break
+		}
+	}
+	return translate(err)
+}
+
+// commitError translates the failure of a commit. When the connection was lost in it, nobody knows
+// whether the change was made.
+func commitError(err error) error {
+	err = translate(err)
+	if e, ok := errors.AsType[*domain.Error](err); ok && e.Code == domain.CodeUnavailable {
+		return &domain.Error{
+			Code: e.Code, RetryAfter: e.RetryAfter, Err: e.Err,
+			Message: "The database did not confirm the change: it may have been made or not. " +
+				"Look before you repeat it, or repeat the call with the same Idempotency-Key.",
+		}
+	}
+	return err
+}
+
+// keepExisting makes an insert do nothing where a row with this key is there already.
+func keepExisting(key ...string) clause.OnConflict {
+	conflict := clause.OnConflict{DoNothing: true}
+	for _, name := range key {
+		conflict.Columns = append(conflict.Columns, clause.Column{Name: name})
+	}
+	return conflict
+}
