@@ -7,9 +7,10 @@
  */
 function clear(parameter) {
   if (parameter.required || parameter.$ref) return;
-  const examples = Object.values(parameter.examples ?? { only: { value: parameter.example } });
-  parameter.description += ` Example: ${examples.map(({ value }) => `\`${value}\``).join(' or ')}.`;
-  parameter.example = ''; // an empty example is not sent; none would bring up the schema's
+  const examples = Object.values(parameter.examples ?? {}).map(({ value }) => value);
+  if ('example' in parameter) examples.push(parameter.example);
+  if (examples.length > 0) parameter.description += ` Example: ${examples.map((value) => `\`${value}\``).join(' or ')}.`;
+  parameter.example = ''; // an empty example is not sent; without any, the schema's would be
   delete parameter.examples;
 }
 
@@ -35,6 +36,8 @@ async function show() {
     hideClientButton: true,
     showDeveloperTools: 'never',
     documentDownloadType: 'none',
+    // The emptied examples would still have their labels.
+    customCss: '.property-heading:has([id*=".query."], [id*=".header."]) .property-example { display: none }',
     persistAuth: false, // a key must not stay in the browser's storage
     authentication: { preferredSecurityScheme: 'bearerAuth' },
     defaultHttpClient: { targetKey: 'shell', clientKey: 'curl' },
