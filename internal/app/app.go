@@ -97,18 +97,13 @@ func (a *App) newAPI() (*httpapi.Server, error) {
 		PublicURL: a.cfg.PublicURL, AllowedOrigins: a.cfg.AllowedOrigins, Plans: plans, DefaultPlan: plans[DefaultPlan],
 		RequestTimeout: a.cfg.RequestTimeout, CursorKey: c.sealer.Derive("cursors", 32), OpenAPI: pombal.OpenAPI,
 	}, httpapi.Deps{
-		Auth:     authenticator{c.auth},
-		Limiter:  a.limiter,
-		Accounts: func(id domain.ID) (httpapi.AccountStore, error) { return c.account(id) },
-		Partners: func(id domain.ID) (httpapi.PartnerStore, error) { return c.store.Partner(id) },
-		Origins:  c.store,
-		Seal:     c.sealer,
-		NewAPIKey: func(lookup string) domain.NewKeySecret {
-			if lookup == "" {
-				return c.auth.NewKey()
-			}
-			return c.auth.KeyWithLookup(lookup)
-		},
+		Auth:             c.auth,
+		Limiter:          a.limiter,
+		Accounts:         func(id domain.ID) (httpapi.AccountStore, error) { return c.store.Account(id) },
+		Partners:         func(id domain.ID) (httpapi.PartnerStore, error) { return c.store.Partner(id) },
+		Origins:          c.store,
+		Seal:             c.sealer,
+		NewAPIKey:        c.auth.NewKey,
 		NewInstanceToken: c.newInstanceToken,
 		CheckWebhookURL:  webhook.NewURLPolicy(a.cfg.PrivateWebhooks).Check,
 		Ready:            c.store.Ready,

@@ -110,9 +110,9 @@ func (c *Config) Validate() error {
 			problems = append(problems, fmt.Errorf("%s: %w", name, err))
 		}
 	}
-	add("POMBAL_SECRET", seal.CheckSecret(string(c.Secret)))
+	add("POMBAL_SECRET", checkSecret(c.Secret))
 	if c.PreviousSecret != "" {
-		add("POMBAL_SECRET_PREVIOUS", seal.CheckSecret(string(c.PreviousSecret)))
+		add("POMBAL_SECRET_PREVIOUS", checkSecret(c.PreviousSecret))
 	}
 	add("POMBAL_PUBLIC_URL", checkURL(c.PublicURL))
 	for _, origin := range c.AllowedOrigins {
@@ -133,6 +133,11 @@ func (c *Config) Validate() error {
 		add("POMBAL_REQUEST_TIMEOUT", errors.New("must be above 0, such as 10s"))
 	}
 	return errors.Join(problems...)
+}
+
+func checkSecret(s Secret) error {
+	_, err := seal.ParseSecret(string(s))
+	return err
 }
 
 func checkURL(raw string) error {

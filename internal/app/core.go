@@ -11,8 +11,6 @@ import (
 	"github.com/gofrs/flock"
 
 	"github.com/pombal-api/pombal/internal/auth"
-	"github.com/pombal-api/pombal/internal/domain"
-	"github.com/pombal-api/pombal/internal/httpapi"
 	"github.com/pombal-api/pombal/internal/seal"
 	"github.com/pombal-api/pombal/internal/store"
 )
@@ -105,22 +103,7 @@ func (c *core) Close() error {
 	return err
 }
 
-// account returns an account's data with what the API needs beside it.
-func (c *core) account(id domain.ID) (httpapi.AccountStore, error) {
-	bound, err := c.store.Account(id)
-	if err != nil {
-		return nil, err
-	}
-	return bound, nil
-}
-
 func (c *core) newInstanceToken() (token string, digest []byte) {
 	token = auth.NewInstanceToken()
 	return token, c.auth.InstanceTokenDigest(token)
 }
-
-// authenticator is auth as the API sees it.
-type authenticator struct{ *auth.Authenticator }
-
-// Credential picks the Bearer credential out of the Authorization headers.
-func (authenticator) Credential(values []string) (string, error) { return auth.BearerFromHeader(values) }

@@ -188,7 +188,9 @@ func (o *Operator) RevokeKey(ctx context.Context, account, key string) error {
 }
 
 // RotateSigningKey begins to sign tokens with a new key. Tokens of the old one stay good until they expire.
-func (o *Operator) RotateSigningKey(ctx context.Context) error { return o.core.auth.RotateSigningKey(ctx) }
+func (o *Operator) RotateSigningKey(ctx context.Context) error {
+	return o.core.auth.RotateSigningKey(ctx)
+}
 
 // Operator carries out commands on the database that this node serves from. It is closed with the node.
 func (a *App) Operator() *Operator {

@@ -33,7 +33,7 @@ func (s *Server) createAPIKey(ctx context.Context, p *domain.Principal, req *cre
 	if err != nil {
 		return none, err
 	}
-	secret := s.deps.NewAPIKey("")
+	secret := s.deps.NewAPIKey()
 	key.Lookup, key.LastFour, key.Digest = secret.Lookup, secret.LastFour, secret.Digest
 	account, err := s.deps.Accounts(p.Account.ID)
 	if err != nil {
@@ -123,11 +123,7 @@ func (s *Server) rotateAPIKey(ctx context.Context, p *domain.Principal, req *rot
 	if err != nil {
 		return none, err
 	}
-	current, err := account.APIKey(ctx, id)
-	if err != nil {
-		return none, err
-	}
-	secret := s.deps.NewAPIKey(current.Lookup)
+	secret := s.deps.NewAPIKey()
 	now := s.now().UTC().Truncate(time.Millisecond)
 	key, err := account.RotateAPIKey(ctx, id, domain.KeyRotation{
 		Request: resourceID(ctx, now), Lookup: secret.Lookup, LastFour: secret.LastFour, Digest: secret.Digest,

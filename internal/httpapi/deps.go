@@ -30,9 +30,8 @@ type Deps struct {
 	Partners func(domain.ID) (PartnerStore, error)
 	Origins  OriginChecker
 	Seal     Sealer
-	// NewAPIKey makes the secret of an API key. A rotation passes the key's lookup, so that the old and
-	// the new secret are found under the same one; "" makes a new one.
-	NewAPIKey func(lookup string) domain.NewKeySecret
+	// NewAPIKey makes the secret of an API key.
+	NewAPIKey func() domain.NewKeySecret
 	// NewInstanceToken makes the token of an instance, and the digest that finds it.
 	NewInstanceToken func() (token string, digest []byte)
 	// CheckWebhookURL refuses URLs that deliveries would refuse.
@@ -78,7 +77,6 @@ type AccountStore interface {
 	UpdateInstance(ctx context.Context, id domain.ID, patch domain.InstancePatch, ifVersion int64, now time.Time) (domain.Instance, error)
 	DeleteInstance(ctx context.Context, id domain.ID, ifVersion int64) (domain.Instance, error)
 
-	APIKey(ctx context.Context, id domain.ID) (domain.APIKey, error)
 	APIKeys(ctx context.Context, p domain.PageRequest) ([]domain.APIKey, domain.PageInfo, error)
 	CreateAPIKey(ctx context.Context, key *domain.APIKey) error
 	RevokeAPIKey(ctx context.Context, id domain.ID, now time.Time) error
