@@ -66,7 +66,7 @@ func (c *devCmd) announce(out io.Writer, dev *app.Dev) error {
 		APIKey: dev.Sample.APIKey, PartnerAPIKey: dev.Sample.PartnerAPIKey,
 	}
 	if c.JSON {
-		return json.NewEncoder(out).Encode(r)
+		return json.NewEncoder(out).Encode(r) //nolint:gosec // printing the sample's keys is what dev is for
 	}
 	_, err := fmt.Fprintf(out, `Pombal is ready at %[1]s (documentation: %[1]s/docs, metrics: %[2]s/metrics).
 Its data is in %[6]s; Ctrl-C stops it.
@@ -111,7 +111,7 @@ func (c *healthcheckCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	res, err := http.DefaultClient.Do(req)
+	res, err := (&http.Client{Timeout: c.Timeout}).Do(req)
 	if err != nil {
 		return err
 	}

@@ -92,6 +92,7 @@ func (a *App) newAPI() (*httpapi.Server, error) {
 	plans := a.cfg.Plans.byName()
 	c := a.core
 	var api *httpapi.Server
+	//nolint:contextcheck // handlers take the context of their request
 	mountEvolution := func(e *echo.Echo) { evolution.Register(e, a.evolutionDeps(func() *httpapi.Server { return api })) }
 	api, err := httpapi.New(httpapi.Config{
 		PublicURL: a.cfg.PublicURL, AllowedOrigins: a.cfg.AllowedOrigins, Plans: plans, DefaultPlan: plans[DefaultPlan],
@@ -133,6 +134,9 @@ func reachable(addr net.Addr) string {
 
 // Handler is the API without a listener, for tests and benchmarks in this process.
 func (a *App) Handler() http.Handler { return a.api }
+
+// Operations lists the routes of /v1, for tests that compare them with openapi.yaml.
+func (a *App) Operations() []httpapi.Operation { return a.api.Operations() }
 
 // server limits what slow clients can hold. Long answers set their own write deadline.
 func (a *App) server(h http.Handler) *http.Server {

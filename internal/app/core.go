@@ -35,7 +35,7 @@ func openCore(ctx context.Context, db Database, secrets Secrets, issuer string, 
 			return nil, err
 		}
 	}
-	if err := c.openStore(ctx, db, log); err != nil {
+	if err = c.openStore(ctx, db, log); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	peppers := sealer.DeriveAll("api-keys", 32)
@@ -78,7 +78,7 @@ func newSealer(s Secrets) (*seal.Sealer, error) {
 // lockDataDir makes this process the only one that serves from a SQLite database: rate limits and
 // caches of a second one would not know of the first. Short commands may still use the database.
 func lockDataDir(dir string) (unlock func(), err error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err = os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot make the data directory: %w", err)
 	}
 	lock := flock.New(filepath.Join(dir, "serve.lock"))

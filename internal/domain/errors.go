@@ -14,7 +14,7 @@ const (
 	CodeInvalidParameters     Code = "invalid_parameters"
 	CodeInvalidWebhookURL     Code = "invalid_webhook_url"
 	CodeMissingAPIKey         Code = "missing_api_key"
-	CodeInvalidAPIKey         Code = "invalid_api_key"
+	CodeInvalidAPIKey         Code = "invalid_api_key" //nolint:gosec // the name of an error
 	CodeExpiredAPIKey         Code = "expired_api_key"
 	CodeInsufficient          Code = "insufficient_permissions"
 	CodeNotFound              Code = "not_found"

@@ -36,7 +36,7 @@ func (s *Server) listInstances() endpoint {
 		if err != nil {
 			return err
 		}
-		if err := c.Request().Context().Err(); err != nil {
+		if err = c.Request().Context().Err(); err != nil {
 			return err // nobody waits any more: do not even start
 		}
 		buf, _ := pageBuffers.Get().(*[]byte)

@@ -121,7 +121,7 @@ func (s *Server) updateInstance(ctx context.Context, p *domain.Principal, req *u
 		return none, err
 	}
 	patch := instancePatch(&req.Body)
-	if err := s.checkWebhookURL(deref(patch.WebhookURL)); err != nil {
+	if err = s.checkWebhookURL(deref(patch.WebhookURL)); err != nil {
 		return none, err
 	}
 	version, err := ifMatch(req.Match)

@@ -84,7 +84,7 @@ func (s *Sealer) Seal(plain, ad []byte) []byte {
 	key := s.keys[0]
 	sealed, err := key.aead.Encrypt(plain, key.bind(ad))
 	if err != nil {
-		panic("seal: " + err.Error()) // only for a plaintext that no address space can hold
+		panic("seal: " + err.Error()) //nolint:forbidigo // only for a plaintext that no address space can hold
 	}
 	return slices.Concat(key.prefix[:], sealed)
 }
@@ -132,7 +132,7 @@ func (s *Sealer) DeriveAll(purpose string, n int) [][]byte {
 func derive(secret []byte, purpose string, n int) []byte {
 	key, err := hkdf.Key(sha256.New, secret, nil, purposePrefix+purpose, n)
 	if err != nil {
-		panic("seal: derive " + purpose + ": " + err.Error()) // only for an n beyond HKDF's limit, which no caller asks for
+		panic("seal: derive " + purpose + ": " + err.Error()) //nolint:forbidigo // only for an n beyond HKDF's limit, which no caller asks for
 	}
 	return key
 }
