@@ -68,7 +68,7 @@ func (a *App) open(ctx context.Context) error {
 		return err
 	}
 	a.limiter = ratelimit.New(ratelimit.Config{Source: a.core.store})
-	if a.api, err = a.newAPI(); err != nil {
+	if a.api, err = a.newAPI(); err != nil { //nolint:contextcheck // handlers take the context of their request
 		return err
 	}
 	if a.listener, err = listen(ctx, a.cfg.Addr); err != nil {
@@ -92,7 +92,6 @@ func (a *App) newAPI() (*httpapi.Server, error) {
 	plans := a.cfg.Plans.byName()
 	c := a.core
 	var api *httpapi.Server
-	//nolint:contextcheck // handlers take the context of their request
 	mountEvolution := func(e *echo.Echo) { evolution.Register(e, a.evolutionDeps(func() *httpapi.Server { return api })) }
 	api, err := httpapi.New(httpapi.Config{
 		PublicURL: a.cfg.PublicURL, AllowedOrigins: a.cfg.AllowedOrigins, Plans: plans, DefaultPlan: plans[DefaultPlan],

@@ -15,16 +15,29 @@ import (
 	"github.com/pombal-api/pombal/internal/testkit/apitest"
 )
 
-// window is what the answers said about one minute, which they name by its end.
-type window struct {
-	served, refused map[*apitest.Server]int
+// tally counts what was served and refused in each minute, which answers name by its end.
+type tally struct {
+	mu              sync.Mutex
+	served, refused map[int64]int
 }
 
-func (w *window) total() (n int) {
-	for _, served := range w.served {
-		n += served
+// note counts an answer.
+func (n *tally) note(got reply) (refused bool, err error) {
+	end, err := strconv.ParseInt(got.header.Get("X-RateLimit-Reset"), 10, 64)
+	if err != nil {
+		return false, fmt.Errorf("answered %d without a good X-RateLimit-Reset: %w", got.status, err)
 	}
-	return n
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch got.status {
+	case http.StatusOK:
+		n.served[end]++
+		return false, nil
+	case http.StatusTooManyRequests:
+		n.refused[end]++
+		return true, checkRefusal(got)
+	}
+	return false, fmt.Errorf("answered %d: %s", got.status, got.body)
 }
 
 // TestLimitsHoldOverNodes hammers two nodes until both refuse. Together they must have served the limit,
@@ -55,46 +68,45 @@ func TestLimitsHoldOverNodes(t *testing.T) {
 
 func onPlan(plan string) func(*app.NewAccount) { return func(n *app.NewAccount) { n.Plan = plan } }
 
-// hammer asks all nodes with all keys until everybody is refused, and counts what was served by window.
-// A window may turn meanwhile: then the one before was cut short, and only the limit counts for it.
+// hammer asks all nodes with all keys until everybody is refused, and again if the minute turned
+// meanwhile. Of the last minute all must have been served.
 func hammer(t *testing.T, nodes []*apitest.Server, path string, limit int, keys ...string) {
 	t.Helper()
-	const callers, enough = 8, 5
 	client := nodes[0].HTTP(t)
-	var mu sync.Mutex
-	windows := map[int64]*window{}
-	note := func(node *apitest.Server, got reply) (refused bool, err error) {
-		end, err := strconv.ParseInt(got.header.Get("X-RateLimit-Reset"), 10, 64)
-		if err != nil {
-			return false, fmt.Errorf("answered %d with no X-RateLimit-Reset: %w", got.status, err)
+	n := &tally{served: map[int64]int{}, refused: map[int64]int{}}
+	for turned := true; turned; {
+		before := len(n.refused)
+		if err := hammerOnce(t, n, client, nodes, path, keys); err != nil {
+			t.Fatal(err)
 		}
-		mu.Lock()
-		defer mu.Unlock()
-		w := windows[end]
-		if w == nil {
-			w = &window{map[*apitest.Server]int{}, map[*apitest.Server]int{}}
-			windows[end] = w
-		}
-		switch got.status {
-		case http.StatusOK:
-			w.served[node]++
-			return false, nil
-		case http.StatusTooManyRequests:
-			w.refused[node]++
-			return true, checkRefusal(got)
-		}
-		return false, fmt.Errorf("answered %d: %s", got.status, got.body)
+		turned = len(n.refused) > before+1
 	}
+	last := int64(0)
+	for end, served := range n.served {
+		t.Logf("the minute up to %s: served %d of %d", time.Unix(end, 0).UTC().Format(time.TimeOnly), served, limit)
+		if served > limit {
+			t.Errorf("served %d in one minute, over the limit of %d", served, limit)
+		}
+		last = max(last, end)
+	}
+	if got := n.served[last]; got*100 < limit*95 {
+		t.Errorf("refused everybody after %d of %d", got, limit)
+	}
+}
+
+func hammerOnce(t *testing.T, n *tally, client *http.Client, nodes []*apitest.Server, path string, keys []string) error {
+	const callers, enough = 8, 5
 	var all errgroup.Group
 	for i := range callers * len(nodes) {
-		node, key := nodes[i%len(nodes)], keys[i/len(nodes)%len(keys)]
+		base := nodes[i%len(nodes)].URL
+		r := request{method: http.MethodGet, path: path, header: bearer(keys[i/len(nodes)%len(keys)])}
 		all.Go(func() error {
 			for refusals := 0; refusals < enough; {
-				got, err := send(t.Context(), client, node.URL, request{method: http.MethodGet, path: path, header: bearer(key)})
+				got, err := send(t.Context(), client, base, r)
 				if err != nil {
 					return err
 				}
-				refused, err := note(node, got)
+				refused, err := n.note(got)
 				if err != nil {
 					return err
 				}
@@ -105,10 +117,7 @@ func hammer(t *testing.T, nodes []*apitest.Server, path string, limit int, keys 
 			return nil
 		})
 	}
-	if err := all.Wait(); err != nil {
-		t.Fatal(err)
-	}
-	judge(t, nodes, windows, limit)
+	return all.Wait()
 }
 
 // checkRefusal holds that a refused caller is told when to come back.
@@ -121,25 +130,4 @@ func checkRefusal(r reply) error {
 		return fmt.Errorf("X-RateLimit-Remaining is %q in a refusal", left)
 	}
 	return nil
-}
-
-// judge looks at the windows. The last one was used up, as everybody was refused in the end.
-func judge(t *testing.T, nodes []*apitest.Server, windows map[int64]*window, limit int) {
-	t.Helper()
-	last := int64(0)
-	for end, w := range windows {
-		t.Logf("the minute up to %s: served %d of %d", time.Unix(end, 0).UTC().Format(time.TimeOnly), w.total(), limit)
-		if w.total() > limit {
-			t.Errorf("served %d in one minute, over the limit of %d", w.total(), limit)
-		}
-		last = max(last, end)
-	}
-	for _, node := range nodes {
-		if windows[last].refused[node] == 0 {
-			return // the minute turned when this node had been asked for the last time
-		}
-	}
-	if got := windows[last].total(); got*100 < limit*95 {
-		t.Errorf("refused everybody after %d of %d", got, limit)
-	}
 }

@@ -14,12 +14,12 @@ const (
 	CodeInvalidParameters     Code = "invalid_parameters"
 	CodeInvalidWebhookURL     Code = "invalid_webhook_url"
 	CodeMissingAPIKey         Code = "missing_api_key"
-	CodeInvalidAPIKey         Code = "invalid_api_key" //nolint:gosec // the name of an error
+	CodeInvalidAPIKey         Code = "invalid_api_key"
 	CodeExpiredAPIKey         Code = "expired_api_key"
 	CodeInsufficient          Code = "insufficient_permissions"
 	CodeNotFound              Code = "not_found"
 	CodeInstanceNotFound      Code = "instance_not_found"
-	CodeAPIKeyNotFound        Code = "api_key_not_found"
+	CodeAPIKeyNotFound        Code = "api_key_not_found" //nolint:gosec // the name of an error
 	CodeAccountNotFound       Code = "account_not_found"
 	CodeMethodNotAllowed      Code = "method_not_allowed"
 	CodeInstanceLimitReached  Code = "instance_limit_reached"
