@@ -251,7 +251,10 @@ func TestCachePanicDoesNotHang(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		l := &loads{wait: func(int) { <-release; panic("load") }}
+		l := &loads{wait: func(int) {
+			<-release
+			panic("load") //nolint:forbidigo // the test is about a load that panics
+		}}
 		c := newCache(l.load)
 		go func() {
 			defer func() { _ = recover() }()

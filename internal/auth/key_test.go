@@ -206,7 +206,7 @@ func TestKeyExpiresAndAccountsAreSuspended(t *testing.T) {
 		w.store.changeAccount(w.ids["partner"], suspend)
 		time.Sleep(time.Second)
 		for _, name := range []string{"partner", "child-1", "child-2"} {
-			_, err := w.auth.Bearer(t.Context(), w.keys[name].plain)
+			_, err = w.auth.Bearer(t.Context(), w.keys[name].plain)
 			wantCode(t, err, domain.CodeInsufficient)
 		}
 		w.login(t, "rival-child")
@@ -222,45 +222,48 @@ func TestKeyExpiresAndAccountsAreSuspended(t *testing.T) {
 func TestRotatedSecretsOverlap(t *testing.T) {
 	t.Parallel()
 	for name, sameLookup := range map[string]bool{"same lookup": true, "new lookup": false} {
-		t.Run(name, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { testRotation(t, sameLookup) }) })
+		t.Run(name, func(t *testing.T) { testRotation(t, sameLookup) })
 	}
 }
 
 func testRotation(t *testing.T, sameLookup bool) {
-	w := newWorld(t)
-	defer run(t, w.auth)()
-	w.login(t, "customer")
-	old := w.keys["customer"]
-	parsed, _ := ParseKey(old.plain)
-	newKey := func() domain.NewKeySecret {
-		if sameLookup {
-			return w.auth.KeyWithLookup(parsed.Lookup)
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer run(t, w.auth)()
+		w.login(t, "customer")
+		old := w.keys["customer"]
+		parsed, _ := ParseKey(old.plain)
+		newKey := func() domain.NewKeySecret {
+			if sameLookup {
+				return w.auth.KeyWithLookup(parsed.Lookup)
+			}
+			return w.auth.NewKey()
 		}
-		return w.auth.NewKey()
-	}
-	fresh := newKey()
-	w.store.rotate(old.id, fresh, time.Hour)
-	time.Sleep(time.Second)
-	for name, text := range map[string]string{"new": fresh.Plain, "old": old.plain} {
-		if _, err := w.auth.Bearer(t.Context(), text); err != nil {
-			t.Errorf("%s secret during the overlap: %v", name, err)
+		fresh := newKey()
+		w.store.rotate(old.id, fresh, time.Hour)
+		time.Sleep(time.Second)
+		for name, text := range map[string]string{"new": fresh.Plain, "old": old.plain} {
+			if _, err := w.auth.Bearer(t.Context(), text); err != nil {
+				t.Errorf("%s secret during the overlap: %v", name, err)
+			}
 		}
-	}
-	time.Sleep(time.Hour)
-	_, err := w.auth.Bearer(t.Context(), fresh.Plain)
-	wantCode(t, err, "")
-	_, err = w.auth.Bearer(t.Context(), old.plain)
-	wantCode(t, err, domain.CodeExpiredAPIKey)
+		time.Sleep(time.Hour)
+		_, err := w.auth.Bearer(t.Context(), fresh.Plain)
+		wantCode(t, err, "")
+		_, err = w.auth.Bearer(t.Context(), old.plain)
+		wantCode(t, err, domain.CodeExpiredAPIKey)
 
-	again := newKey()
-	w.store.rotate(old.id, again, 0)
-	time.Sleep(time.Second)
-	_, err = w.auth.Bearer(t.Context(), again.Plain)
-	wantCode(t, err, "")
-	_, err = w.auth.Bearer(t.Context(), fresh.Plain)
-	wantCode(t, err, domain.CodeExpiredAPIKey)
-	_, err = w.auth.Bearer(t.Context(), old.plain)
-	wantCode(t, err, domain.CodeInvalidAPIKey)
+		again := newKey()
+		w.store.rotate(old.id, again, 0)
+		time.Sleep(time.Second)
+		_, err = w.auth.Bearer(t.Context(), again.Plain)
+		wantCode(t, err, "")
+		_, err = w.auth.Bearer(t.Context(), fresh.Plain)
+		wantCode(t, err, domain.CodeExpiredAPIKey)
+		_, err = w.auth.Bearer(t.Context(), old.plain)
+		wantCode(t, err, domain.CodeInvalidAPIKey)
+	})
 }
 
 func TestOldPeppersAreStillRecognised(t *testing.T) {

@@ -37,7 +37,7 @@ func (a *Authenticator) Mint(ctx context.Context, p *domain.Principal, req domai
 	if err != nil {
 		return domain.TokenGrant{}, orNotFound(err, invalidKey)
 	}
-	if err := record.check(now, invalidKey); err != nil {
+	if err = record.check(now, invalidKey); err != nil {
 		return domain.TokenGrant{}, err
 	}
 	issued := now.UTC().Truncate(time.Second)

@@ -3,6 +3,7 @@ package auth
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -129,7 +130,7 @@ func TestMintRefusals(t *testing.T) {
 	} {
 		_, err := w.auth.Mint(t.Context(), w.login(t, tc.key), tc.req)
 		wantCode(t, err, tc.code)
-		e, ok := err.(*domain.Error)
+		e, ok := errors.AsType[*domain.Error](err)
 		if !ok || len(e.Details) != 1 || e.Details[0].Field != tc.field || !strings.HasSuffix(e.Details[0].Message, ".") {
 			t.Errorf("%s: error = %+v, want a detail about %s", name, err, tc.field)
 		}
@@ -152,7 +153,7 @@ func TestOnlyLiveKeysMint(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, p := range map[string]*domain.Principal{"token": byToken, "instance token": byInstance} {
-		_, err := w.auth.Mint(t.Context(), p, domain.TokenRequest{})
+		_, err = w.auth.Mint(t.Context(), p, domain.TokenRequest{})
 		if domain.CodeOf(err) != domain.CodeInsufficient {
 			t.Errorf("%s: error = %v", name, err)
 		}

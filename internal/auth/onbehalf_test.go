@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -63,7 +64,7 @@ func TestOnBehalf(t *testing.T) {
 				t.Errorf("the caller's principal was changed:\n%s", diff)
 			}
 			if err != nil {
-				if e, ok := err.(*domain.Error); tc.code == invalid && (!ok || e.Details[0].Field != AccountHeader) {
+				if e, ok := errors.AsType[*domain.Error](err); tc.code == invalid && (!ok || e.Details[0].Field != AccountHeader) {
 					t.Errorf("%v does not name the header", err)
 				}
 				if tc.code == notFound && err.Error() != domain.AccountNotFound().Error() {

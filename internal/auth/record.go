@@ -43,9 +43,9 @@ func (a *Authenticator) loadByID(ctx context.Context, ref keyRef) (*keyRecord, o
 }
 
 func (a *Authenticator) newRecord(ctx context.Context, key domain.APIKey) (*keyRecord, owners, error) {
-	owner, owners, err := a.loadAccount(ctx, key.AccountID)
+	owner, accounts, err := a.loadAccount(ctx, key.AccountID)
 	if err != nil {
-		return nil, owners, err
+		return nil, owners{}, err
 	}
 	record := &keyRecord{key: key, owner: owner, principal: &domain.Principal{
 		Account: owner.account, Actor: owner.account,
@@ -54,7 +54,7 @@ func (a *Authenticator) newRecord(ctx context.Context, key domain.APIKey) (*keyR
 	if !key.LastUsedAt.IsZero() {
 		record.noted.Store(key.LastUsedAt.UnixMilli())
 	}
-	return record, owners, nil
+	return record, accounts, nil
 }
 
 func (a *Authenticator) loadAccount(ctx context.Context, id domain.ID) (*accountRecord, owners, error) {

@@ -46,7 +46,7 @@ type keyring struct {
 
 	mu       sync.Mutex // held while looking into the database
 	nextLook time.Time  // when an unknown kid may cause the next look
-	lookErr  error      // of the last look
+	lookErr  error      // of the last such look
 }
 
 // ringKey is a signing key as loaded.
@@ -73,6 +73,10 @@ func (r *keyring) public(ctx context.Context, kid string) (ed25519.PublicKey, er
 	defer r.mu.Unlock()
 	if now := r.now(); r.live(kid) == nil && !now.Before(r.nextLook) {
 		r.lookErr = r.load(ctx)
+		r.nextLook = now.Add(unknownEvery)
+		if r.lookErr != nil {
+			r.nextLook = now.Add(retryEvery)
+		}
 	}
 	if key := r.live(kid); key != nil {
 		return key.Public, nil
@@ -174,12 +178,9 @@ func (r *keyring) load(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), loadTimeout)
 	defer cancel()
 	rows, err := r.store.SigningKeys(ctx)
-	r.lookErr = err
 	if err != nil {
-		r.nextLook = r.now().Add(retryEvery)
 		return err
 	}
-	r.nextLook = r.now().Add(unknownEvery)
 	keys := make([]ringKey, 0, len(rows))
 	for _, row := range rows {
 		keys = append(keys, r.open(ctx, row))

@@ -95,7 +95,7 @@ func (a *Authenticator) tokenPrincipal(ctx context.Context, t *verifiedToken, no
 	if err != nil {
 		return nil, orNotFound(err, invalidToken)
 	}
-	if err := record.check(now, invalidToken); err != nil {
+	if err = record.check(now, invalidToken); err != nil {
 		return nil, err
 	}
 	account := record.owner
