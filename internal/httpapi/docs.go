@@ -6,15 +6,11 @@ import (
 	_ "embed" // the files of the documentation page
 	"encoding/binary"
 	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"io"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
-
-	"go.yaml.in/yaml/v3"
 )
 
 // The documentation page shows /openapi.json with Scalar, which docs/NOTICE names by version. All of
@@ -49,7 +45,7 @@ type docsFiles map[string]docsFile
 
 // docsHandler serves the documentation page at /docs and its files below /docs/assets/, under names
 // that hold a digest of their content, so that browsers may keep them for ever.
-func docsHandler() http.Handler {
+func docsHandler() docsFiles {
 	const prefix = "/docs/assets/"
 	files, page := docsFiles{}, docsPage
 	for name, f := range map[string]docsFile{
@@ -70,6 +66,12 @@ func docsHandler() http.Handler {
 func docsDigest(content string) string {
 	sum := sha256.Sum256([]byte(content))
 	return hex.EncodeToString(sum[:8])
+}
+
+// has reports whether there is a file at path.
+func (files docsFiles) has(path string) bool {
+	_, ok := files[path]
+	return ok
 }
 
 // ServeHTTP answers GET and HEAD of the page and its files.
@@ -130,72 +132,4 @@ func acceptsGzip(header []string) bool {
 		return !given || err == nil && q > 0
 	}
 	return false
-}
-
-// orderedJSON turns the contract from YAML into JSON and keeps every object in the order in which it
-// was written, which the documentation page shows. A plain date stays the text that it is in OpenAPI.
-func orderedJSON(source []byte) ([]byte, error) {
-	var doc yaml.Node
-	if err := yaml.Unmarshal(source, &doc); err != nil {
-		return nil, err
-	}
-	return appendNode(nil, &doc)
-}
-
-func appendNode(dst []byte, n *yaml.Node) ([]byte, error) {
-	switch n.Kind {
-	case yaml.DocumentNode:
-		return appendNode(dst, n.Content[0])
-	case yaml.AliasNode:
-		return appendNode(dst, n.Alias)
-	case yaml.MappingNode:
-		return appendMembers(dst, n, '{', '}')
-	case yaml.SequenceNode:
-		return appendMembers(dst, n, '[', ']')
-	case yaml.ScalarNode:
-		return appendScalar(dst, n)
-	}
-	return nil, errors.New("the document is empty")
-}
-
-// appendMembers writes a sequence, or a mapping: names and values in turn.
-func appendMembers(dst []byte, n *yaml.Node, first, last byte) ([]byte, error) {
-	dst = append(dst, first)
-	for i, member := range n.Content {
-		switch {
-		case i == 0:
-		case first == '{' && i%2 == 1:
-			dst = append(dst, ':')
-		default:
-			dst = append(dst, ',')
-		}
-		write := appendNode
-		if first == '{' && i%2 == 0 {
-			write = appendText // names are text in JSON, also 200 and true
-		}
-		var err error
-		if dst, err = write(dst, member); err != nil {
-			return nil, err
-		}
-	}
-	return append(dst, last), nil
-}
-
-func appendScalar(dst []byte, n *yaml.Node) ([]byte, error) {
-	var value any
-	switch n.ShortTag() {
-	case "!!null", "!!bool", "!!int", "!!float":
-		if err := n.Decode(&value); err != nil {
-			return nil, err
-		}
-	default:
-		return appendText(dst, n)
-	}
-	text, err := json.Marshal(value)
-	return append(dst, text...), err
-}
-
-func appendText(dst []byte, n *yaml.Node) ([]byte, error) {
-	text, err := json.Marshal(n.Value)
-	return append(dst, text...), err
 }

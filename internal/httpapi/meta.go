@@ -11,14 +11,6 @@ import (
 	"github.com/pombal-api/pombal/internal/domain"
 )
 
-// specFiles is the contract in both of its spellings.
-type specFiles struct{ yaml, json []byte }
-
-func newSpecFiles(source []byte) (specFiles, error) {
-	asJSON, err := orderedJSON(source)
-	return specFiles{yaml: source, json: asJSON}, err
-}
-
 var echoParam = regexp.MustCompile(`:(\w+)`)
 
 // templatePath spells an Echo path as OpenAPI does: /things/:id is /things/{id}.
@@ -74,6 +66,9 @@ func (s *Server) getJWKS(c echo.Context, _ *route) error {
 
 // getDocs serves the documentation page and its files.
 func (s *Server) getDocs(c echo.Context, _ *route) error {
+	if !s.docs.has(c.Request().URL.Path) {
+		return echo.ErrNotFound
+	}
 	s.docs.ServeHTTP(c.Response(), c.Request())
 	return nil
 }

@@ -26,7 +26,7 @@ type Server struct {
 	metrics  *metrics
 	origins  *originCache
 	spec     specFiles
-	docs     http.Handler
+	docs     docsFiles
 	draining atomic.Bool
 }
 
