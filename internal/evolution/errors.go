@@ -34,10 +34,8 @@ func classify(err error) (status int, e *domain.Error) {
 		e = domain.NewError(domain.CodeInternal, internalMessage)
 	}
 	switch e.Code {
-	case domain.CodeMissingAPIKey, domain.CodeInvalidAPIKey, domain.CodeExpiredAPIKey:
-		return http.StatusUnauthorized, errUnauthorized
-	case domain.CodeInsufficient:
-		return http.StatusForbidden, e
+	case domain.CodeMissingAPIKey, domain.CodeInvalidAPIKey, domain.CodeExpiredAPIKey, domain.CodeInsufficient:
+		return http.StatusUnauthorized, errUnauthorized // the page has one answer for "no key" and "no permission"
 	case domain.CodeInvalidParameters:
 		return http.StatusBadRequest, e
 	case domain.CodeRateLimitExceeded:
@@ -75,16 +73,6 @@ func tooMany(d domain.RateDecision) error {
 		Message: "The limit of " + strconv.Itoa(d.Limit) + " requests per minute is used up. Try again in " +
 			strconv.Itoa(wholeSeconds(d.RetryAfter)) + " seconds.",
 	}
-}
-
-// writeLimits reports the limits as /v1 does. Without a limit there is nothing to report.
-func writeLimits(h http.Header, d domain.RateDecision) {
-	if d.Limit <= 0 {
-		return
-	}
-	h.Set("X-RateLimit-Limit", strconv.Itoa(d.Limit))
-	h.Set("X-RateLimit-Remaining", strconv.Itoa(d.Remaining))
-	h.Set("X-RateLimit-Reset", strconv.FormatInt(d.Reset.Unix(), 10))
 }
 
 // wholeSeconds rounds up, because coming back early fails again.

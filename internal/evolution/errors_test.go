@@ -16,6 +16,7 @@ func TestFetchInstances_Header(t *testing.T) {
 	w := newWorld(four())
 	w.keys["pmb_no_scope"] = credential{account: theAccount, scopes: domain.AllScopes &^ domain.ScopeInstancesRead}
 	w.keys["pmb_expired"] = credential{err: domain.NewError(domain.CodeExpiredAPIKey, "This API key has expired.")}
+	w.keys["pmb_suspended"] = credential{err: domain.NewError(domain.CodeInsufficient, "This account is suspended.")}
 	base := w.serve(t)
 	tests := []struct {
 		name   string
@@ -36,6 +37,7 @@ func TestFetchInstances_Header(t *testing.T) {
 		{"with a scheme", "", []string{"apikey: Bearer " + theKey}, 401},
 		{"as a Bearer", "", []string{"Authorization: Bearer " + theKey}, 401},
 		{"in the query", "?apikey=" + theKey, nil, 401},
+		{"suspended", "", []string{"apikey: pmb_suspended"}, 401},
 		{"expired", "", []string{"apikey: pmb_expired"}, 401},
 		{"without the scope", "", []string{"apikey: pmb_no_scope"}, 401},
 		{"without the scope, with a bad query", "?limit=0", []string{"apikey: pmb_no_scope"}, 401},
@@ -83,9 +85,6 @@ func TestFetchInstances_Failures(t *testing.T) {
 		retryAfter string
 		reported   int
 	}{
-		{"suspended", func(w *world) {
-			w.keys[theKey] = credential{err: domain.NewError(domain.CodeInsufficient, "This account is suspended.")}
-		}, "", 403, "", 0},
 		{"keys cannot be looked up", func(w *world) { w.keys[theKey] = credential{err: unavailable} }, "", 503, "5", 1},
 		{"looking up keys is broken", func(w *world) { w.keys[theKey] = credential{err: bug} }, "", 500, "", 1},
 		{"over the limit", func(w *world) {
@@ -124,16 +123,38 @@ func TestFetchInstances_Failures(t *testing.T) {
 	}
 }
 
-func TestFetchInstances_LimitHeaders(t *testing.T) {
+// HEAD is GET without a body, and reads no more than it needs.
+func TestFetchInstances_Head(t *testing.T) {
 	t.Parallel()
-	w := newWorld(four())
-	w.decision = domain.RateDecision{Allowed: true, Bucket: "key", Limit: 500, Remaining: 499, Reset: time.Unix(1_700_000_040, 0)}
-	got := get(t, w.serve(t), "")
-	for name, want := range map[string]string{"Limit": "500", "Remaining": "499", "Reset": "1700000040"} {
-		if got.header.Get("X-RateLimit-"+name) != want {
-			t.Errorf("X-RateLimit-%s: %q, want %q", name, got.header.Get("X-RateLimit-"+name), want)
+	a := many(1_000)
+	a.err = func(i int) error {
+		if i > 1 {
+			return errors.New("reads on")
+		}
+		return nil
+	}
+	base := newWorld(a).serve(t) + "/instance/fetchInstances"
+	for query, status := range map[string]int{"": 200, "?limit=5": 200, "?limit=0": 400} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodHead, base+query, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("apikey", theKey)
+		res, err := client().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if res.StatusCode != status || res.Header.Get("Content-Type") != "application/json" {
+			t.Errorf("HEAD %s: %d %v", query, res.StatusCode, res.Header)
 		}
 	}
+}
+
+func TestFetchInstances_TellsWhoCalled(t *testing.T) {
+	t.Parallel()
+	w := newWorld(four())
+	get(t, w.serve(t), "")
 	if len(w.called) != 1 || w.called[0] != theAccount {
 		t.Errorf("told who called: %v", w.called)
 	}

@@ -66,7 +66,7 @@ func Register(e *echo.Echo, deps Deps) {
 	}
 	r := &routes{Deps: deps}
 	for _, slash := range []string{"", "/"} {
-		e.GET("/instance/fetchInstances"+slash, r.handle(r.fetchInstances))
+		e.Match([]string{http.MethodGet, http.MethodHead}, "/instance/fetchInstances"+slash, r.handle(r.fetchInstances))
 	}
 }
 
@@ -109,24 +109,20 @@ func (r *routes) admit(c echo.Context) (caller, error) {
 	if r.Called != nil {
 		r.Called(c, p)
 	}
-	if err := r.count(ctx, c, p); err != nil {
+	if err := r.count(ctx, p); err != nil {
 		return caller{}, err
 	}
 	if !p.Scopes.Has(domain.ScopeInstancesRead) {
-		return caller{}, errUnauthorized // the page has one answer for "no key" and "no permission"
+		return caller{}, errUnauthorized
 	}
 	return caller{Principal: p, tokens: own != nil || p.Scopes.Has(domain.ScopeKeysWrite)}, nil
 }
 
-// count takes the request from the caller's limits and reports what is left of them.
-func (r *routes) count(ctx context.Context, c echo.Context, p *domain.Principal) error {
+// count takes the request from the caller's limits.
+func (r *routes) count(ctx context.Context, p *domain.Principal) error {
 	d, err := r.Limit(ctx, p)
-	if err != nil {
-		return err
+	if err == nil && !d.Allowed {
+		err = tooMany(d)
 	}
-	writeLimits(c.Response().Header(), d)
-	if !d.Allowed {
-		return tooMany(d)
-	}
-	return nil
+	return err
 }

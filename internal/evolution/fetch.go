@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 
 	"github.com/labstack/echo/v4"
 
@@ -16,6 +17,9 @@ func (r *routes) fetchInstances(c echo.Context, who caller) error {
 	q, err := parseQuery(c.Request().URL.RawQuery, who.Principal)
 	if err != nil {
 		return err
+	}
+	if c.Request().Method == http.MethodHead {
+		q.limit = 1 // enough to know the status
 	}
 	out := r.newList(c)
 	defer out.release()
@@ -83,7 +87,8 @@ func (r *routes) presenter(c echo.Context, who caller) func(*domain.Instance) in
 	}
 }
 
-// token returns what to show of an instance's token, "" when there is nothing to show.
+// token returns what to show of an instance's token, "" when it has none. A token that cannot be read
+// shows as hidden.
 func (r *routes) token(in *domain.Instance, clear bool) (string, error) {
 	if len(in.TokenSealed) == 0 {
 		return "", nil
@@ -91,7 +96,7 @@ func (r *routes) token(in *domain.Instance, clear bool) (string, error) {
 	token, err := r.Token(in)
 	switch {
 	case err != nil:
-		return "", fmt.Errorf("open the token of instance %s: %w", in.ID, err)
+		return hidden, fmt.Errorf("open the token of instance %s: %w", in.ID, err)
 	case clear:
 		return token, nil
 	}

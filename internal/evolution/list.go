@@ -77,8 +77,12 @@ func (l *list) add(item instance, limit int) error {
 	return l.flush()
 }
 
-// finish ends the array and sends the rest.
+// finish ends the array and sends the rest. A HEAD request gets the headers only.
 func (l *list) finish() error {
+	if l.c.Request().Method == http.MethodHead {
+		l.writeHeader()
+		return nil
+	}
 	l.buf.WriteByte(']')
 	h := l.c.Response().Header()
 	if !l.c.Response().Committed {
@@ -95,9 +99,7 @@ func (l *list) finish() error {
 func (l *list) flush() error {
 	res := l.c.Response()
 	if !res.Committed {
-		res.Header().Set(echo.HeaderContentType, echo.MIMEApplicationJSON)
-		res.Header().Set(echo.HeaderCacheControl, "no-store") // it may hold tokens
-		res.WriteHeader(http.StatusOK)
+		l.writeHeader()
 	}
 	// A writer that knows no deadlines (a test's recorder) does not block either.
 	_ = l.conn.SetWriteDeadline(time.Now().Add(readPatience))
@@ -107,6 +109,13 @@ func (l *list) flush() error {
 		return fmt.Errorf("%w: %w", errGone, err)
 	}
 	return nil
+}
+
+func (l *list) writeHeader() {
+	h := l.c.Response().Header()
+	h.Set(echo.HeaderContentType, echo.MIMEApplicationJSON)
+	h.Set(echo.HeaderCacheControl, "no-store") // it may hold tokens
+	l.c.Response().WriteHeader(http.StatusOK)
 }
 
 // fail returns err for an answer with its own status. When a part of the list is sent already it

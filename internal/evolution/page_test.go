@@ -113,7 +113,7 @@ func TestFetchInstances_Fields(t *testing.T) {
 		"instanceName": "n", "instanceId": "00000000-0000-0000-0000-000000000007", "owner": nil,
 		"profileName": nil, "profilePicUrl": nil, "profileStatus": nil, "status": "offline",
 		"connectionStatus": map[string]any{"state": "close"}, "integration": "WHATSAPP-BAILEYS",
-		"serverUrl": "https://api.example.com", "apikey": nil,
+		"serverUrl": "https://api.example.com", "apikey": "",
 		"createdAt": "2024-01-15T10:30:00.005Z", "updatedAt": "2024-01-15T10:30:00.005Z",
 	}
 	closed := func(reason any) map[string]any { return map[string]any{"state": "close", "statusReason": reason} }
@@ -174,15 +174,15 @@ func TestFetchInstances_Tokens(t *testing.T) {
 		name     string
 		in       domain.Instance
 		who      credential
-		want     any
+		want     string
 		failures int
 	}{
 		{"a key that makes keys", in, admin, token, 0},
 		{"its own token", in, owner, token, 0},
 		{"another key", in, reader, "A1B2********", 0},
 		{"another key, short token", short, reader, "********", 0},
-		{"no token", none, admin, nil, 0},
-		{"sealed under a lost secret", broken, admin, nil, 1},
+		{"no token", none, admin, "", 0},
+		{"sealed under a lost secret", broken, admin, "********", 1},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

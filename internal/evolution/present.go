@@ -1,7 +1,6 @@
 package evolution
 
 import (
-	"strings"
 	"time"
 
 	"github.com/pombal-api/pombal/internal/domain"
@@ -19,7 +18,7 @@ type instance struct {
 	ConnectionStatus connectionStatus `json:"connectionStatus"`
 	Integration      string           `json:"integration"`
 	ServerURL        string           `json:"serverUrl"`
-	APIKey           *string          `json:"apikey"`
+	APIKey           string           `json:"apikey"`
 	CreatedAt        string           `json:"createdAt"`
 	UpdatedAt        string           `json:"updatedAt"`
 }
@@ -32,7 +31,7 @@ type connectionStatus struct {
 // timeFormat is ISO 8601 with milliseconds, as JavaScript writes it.
 const timeFormat = "2006-01-02T15:04:05.000Z"
 
-// present translates an instance. token is what to show as its apikey, "" for none.
+// present translates an instance. token is what to show as its apikey.
 func present(in *domain.Instance, serverURL, token string) instance {
 	status, connection := presentStatus(in)
 	return instance{
@@ -46,7 +45,7 @@ func present(in *domain.Instance, serverURL, token string) instance {
 		ConnectionStatus: connection,
 		Integration:      presentIntegration(in.Integration),
 		ServerURL:        serverURL,
-		APIKey:           orNull(token),
+		APIKey:           token,
 		CreatedAt:        presentTime(in.CreatedAt),
 		UpdatedAt:        presentTime(in.UpdatedAt),
 	}
@@ -98,6 +97,7 @@ func orNull(s string) *string {
 }
 
 const (
+	hidden    = "********"
 	maskShown = 4  // characters by which people tell tokens apart
 	maskFrom  = 16 // the shortest token of which that many may be shown
 )
@@ -106,7 +106,7 @@ const (
 func mask(token string) string {
 	shown := []rune(token)
 	if len(shown) < maskFrom {
-		shown = nil
+		return hidden
 	}
-	return string(shown[:min(maskShown, len(shown))]) + strings.Repeat("*", 8)
+	return string(shown[:maskShown]) + hidden
 }

@@ -9,8 +9,11 @@ import (
 	"github.com/pombal-api/pombal/internal/domain"
 )
 
-// maxLimit bounds a page. Without a limit all instances are streamed.
-const maxLimit = 1000
+const (
+	maxLimit  = 1000      // of a page; without a limit all instances are streamed
+	maxOffset = 1<<53 - 1 // the largest number that JavaScript holds exactly
+	maxText   = 100       // characters of a filter: no name is longer
+)
 
 // query is what a list call asks for.
 type query struct {
@@ -23,12 +26,20 @@ type query struct {
 // parseQuery reads the parameters of a list call. Filters that are there combine with AND, so a
 // filter that no instance can meet (a malformed id, a number with letters, one name and then
 // another) matches nothing; it is never dropped, since that would return everything. An empty
-// parameter is as good as absent, and an unknown one is ignored: clients of Evolution API send both.
+// filter is as good as absent, and an unknown parameter is ignored: clients of Evolution API send both.
 func parseQuery(raw string, who *domain.Principal) (query, error) {
 	values, err := url.ParseQuery(raw)
 	if err != nil {
 		return query{}, domain.NewError(domain.CodeInvalidParameters,
 			"The query string is not well formed. Write every special character in it as % and two hex digits.")
+	}
+	for _, name := range []string{"instanceName", "instanceId", "number"} {
+		for _, value := range values[name] {
+			if utf8.RuneCountInString(value) > maxText {
+				return query{}, domain.Invalid(domain.Detail{Field: name, Code: "too_long",
+					Message: "Send at most " + strconv.Itoa(maxText) + " characters."})
+			}
+		}
 	}
 	q := query{filter: domain.InstanceFilter{IDs: who.Instances}}
 	q.match(values["instanceName"], func(name string) bool {
@@ -59,8 +70,8 @@ func (q *query) match(values []string, set func(string) bool) {
 	}
 }
 
-// single returns the value of a parameter, "" when it is absent or empty. A parameter may be repeated,
-// but all its values must agree.
+// single returns the value of a filter, "" when it is absent or empty. A filter may be repeated, but
+// all its values must agree.
 func single(values []string) (value string, agree bool) {
 	for _, v := range values {
 		switch {
@@ -95,18 +106,18 @@ func (q *query) page(values url.Values) error {
 		return err
 	}
 	q.limit = int(limit)
-	q.offset, err = number(values, "offset", 0, 1<<63-1)
+	q.offset, err = number(values, "offset", 0, maxOffset)
 	return err
 }
 
 // number reads a whole number; 0 when it is absent.
 func number(values url.Values, name string, least, most int64) (int64, error) {
-	text, agree := single(values[name])
-	if text == "" {
+	texts := values[name]
+	if len(texts) == 0 {
 		return 0, nil
 	}
-	n, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || n < least || n > most || !agree || text[0] == '+' {
+	n, err := strconv.ParseInt(texts[0], 10, 64)
+	if err != nil || n < least || n > most || texts[0][0] == '+' || len(texts) > 1 {
 		return 0, domain.Invalid(domain.Detail{Field: name, Code: "out_of_range",
 			Message: "Send one whole number from " + strconv.FormatInt(least, 10) + " to " + strconv.FormatInt(most, 10) + ", or leave it out."})
 	}

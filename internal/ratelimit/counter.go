@@ -21,7 +21,7 @@ type counter struct {
 	waiting int   // callers that wait for the flight
 	flight  *flight
 
-	turned int64 // when this node saw the window turn, for refunds
+	turned int64 // when this node learnt of the window
 	before int   // taken in the window before, for refunds
 }
 
@@ -46,13 +46,14 @@ func (c *counter) state(now int64, limit int) state {
 	return stateUnknown
 }
 
-// early is how far this node's idea of the database's clock may lag behind a window that the database
-// has already begun. Further off, one of the clocks has jumped, and the window counts for nothing.
+// early is how much the clock may go back without a look at the database: this node's idea of the
+// database's clock is never better than the network.
 const early = 5 * time.Second
 
-// current reports whether now lies in the counter's window.
+// current reports whether now lies in the counter's window. A window that the database has granted from
+// is current although its clock has not reached it: that clock may have been set back.
 func (c *counter) current(now int64) bool {
-	return now >= c.start-int64(early) && now < c.end()
+	return now >= min(c.start, c.turned)-int64(early) && now < c.end()
 }
 
 func (c *counter) end() int64 { return c.start + int64(window) }
@@ -66,6 +67,7 @@ func (c *counter) grant(g domain.RateGrant, limit, want int, now int64) {
 	if start := g.Window.UnixNano(); start != c.start {
 		c.turn(start, now)
 	}
+	c.turned = min(c.turned, now)
 	c.used = g.Used
 	c.left += g.Granted
 	c.drained = 0

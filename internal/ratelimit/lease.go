@@ -15,6 +15,7 @@ type flight struct {
 	counters []*counter
 	leases   []domain.RateLease
 	done     chan struct{} // closed when the grants are entered, or err is set
+	stale    bool          // a grant was of a window that is over
 	err      error
 }
 
@@ -36,29 +37,33 @@ func chunk(limit, left, waiting int) int {
 }
 
 // refill sees to it that all claims have had a lease: it asks for those that nobody asks for, and
-// waits for the others. The caller must look again, others may have been quicker.
-func (l *Limiter) refill(ctx context.Context, claims []claim, want appetite) error {
+// waits for the others. The caller must look again, others may have been quicker. fresh is false when
+// some grant was of a window that is over.
+func (l *Limiter) refill(ctx context.Context, claims []claim, want appetite) (fresh bool, err error) {
 	if err := ctx.Err(); err != nil {
-		return err
+		return false, err
 	}
 	own, others := l.board(claims, want)
 	defer disembark(others)
+	fresh = true
 	if own != nil {
 		if err := l.fly(ctx, own); err != nil {
-			return err
+			return false, err
 		}
+		fresh = !own.stale
 	}
 	for _, p := range others {
 		select {
 		case <-p.flight.done:
 			if p.flight.err != nil {
-				return p.flight.err
+				return false, p.flight.err
 			}
+			fresh = fresh && !p.flight.stale
 		case <-ctx.Done():
-			return ctx.Err()
+			return false, ctx.Err()
 		}
 	}
-	return nil
+	return fresh, nil
 }
 
 // passenger is a caller's wait for a flight.
@@ -138,6 +143,7 @@ func (l *Limiter) fly(ctx context.Context, f *flight) error {
 	for i, c := range f.counters {
 		c.mu.Lock()
 		c.grant(grants[i], f.leases[i].Limit, f.leases[i].Want, now)
+		f.stale = f.stale || !c.current(now)
 		c.mu.Unlock()
 	}
 	return nil

@@ -53,14 +53,15 @@ func New(cfg Config) *Limiter {
 	return l
 }
 
-// maxRounds bounds how often one call may come back from a lease and find nothing left of it. A round
-// is lost to other callers or to the end of a window, so only a broken Source gets here.
-const maxRounds = 100
+// maxStale bounds how often one call asks again because what it got is of a window that is over. That
+// happens at the turn of a window; more often only with a broken Source. A call that finds its lease
+// spent by quicker ones asks again too, without a bound: the limit is one.
+const maxStale = 8
 
 // roomy is how many buckets a call may have before it needs memory from the heap.
 const roomy = 4
 
-var errRounds = errors.New("rate limit: leases were granted and gone again too often")
+var errStale = errors.New("rate limit: the database grants only windows that are over")
 
 // Take counts one request against every bucket, or against none when one of them refuses. The
 // decision describes the refusing bucket, or else the one with the least left. Without any limited
@@ -72,15 +73,19 @@ func (l *Limiter) Take(ctx context.Context, buckets ...domain.RateBucket) (domai
 	if len(claims) == 0 {
 		return domain.RateDecision{Allowed: true}, nil
 	}
-	for range maxRounds {
+	for stale := 0; stale < maxStale; {
 		if d, settled := spend(claims, l.databaseNow()); settled {
 			return d, nil
 		}
-		if err := l.refill(ctx, claims, wantTokens); err != nil {
+		fresh, err := l.refill(ctx, claims, wantTokens)
+		if err != nil {
 			return domain.RateDecision{}, err
 		}
+		if !fresh {
+			stale++
+		}
 	}
-	return domain.RateDecision{}, domain.Unavailable(errRounds)
+	return domain.RateDecision{}, domain.Unavailable(errStale)
 }
 
 // spend takes one token of each claim. It is not settled when a claim needs a lease first.
@@ -146,7 +151,7 @@ func (l *Limiter) Refund(buckets ...domain.RateBucket) {
 // with Limit 0 and no Reset.
 func (l *Limiter) Peek(ctx context.Context, buckets ...domain.RateBucket) ([]domain.RateDecision, error) {
 	claims := l.table.claims(nil, buckets)
-	if err := l.refill(ctx, claims, wantNews); err != nil {
+	if _, err := l.refill(ctx, claims, wantNews); err != nil {
 		return nil, err
 	}
 	now := l.databaseNow()

@@ -262,6 +262,31 @@ func TestTake_AnyOrderOfBuckets(t *testing.T) {
 	})
 }
 
+// The database may keep a window that its clock, set back, has not reached again.
+func TestTake_TheWindowIsAheadOfTheClock(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		db := newDatabase()
+		db.sticky = true
+		nodes := []*ratelimit.Limiter{node(db, 0), node(db, time.Hour)}
+		got := &tally{allowed: map[time.Time]int{}}
+		got.add(mustTake(t, nodes[0], bucket("a", 100)).Reset)
+		db.clock = -20 * time.Second
+		for range 30 {
+			hammer(t, nodes, 4, bucket("a", 100), got)
+			time.Sleep(7 * time.Second)
+		}
+		for window, n := range got.allowed {
+			if n != 100 {
+				t.Errorf("allowed %d until %v, want 100", n, window)
+			}
+		}
+		if calls, _ := db.count(); calls > 200 {
+			t.Errorf("%d lease calls", calls)
+		}
+	})
+}
+
 // A failover may bring a database whose clock is behind.
 func TestTake_TheDatabaseClockJumps(t *testing.T) {
 	t.Parallel()

@@ -18,9 +18,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type database struct {
 	latency time.Duration // there, and again back
 	clock   time.Duration // ahead of the test's clock
+	sticky  bool          // once begun, a window stays although the clock is set back
 
 	mu     sync.Mutex
 	used   map[string]int // by bucket and window
+	latest time.Time      // of the windows begun
 	calls  int
 	leases int
 	err    error
@@ -62,6 +64,10 @@ func (d *database) grant(leases []domain.RateLease) ([]domain.RateGrant, error) 
 	grants := make([]domain.RateGrant, len(leases))
 	for i, l := range leases {
 		w := now.Truncate(time.Minute)
+		if d.sticky && w.Before(d.latest) {
+			w = d.latest
+		}
+		d.latest = w
 		key := l.Bucket + w.String()
 		granted := max(0, min(l.Want, l.Limit-d.used[key]))
 		d.used[key] += granted
