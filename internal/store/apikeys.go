@@ -20,13 +20,11 @@ func (s *Store) KeyByLookup(ctx context.Context, lookup string) (key domain.APIK
 	}
 	err = s.read(ctx, wall{pass: passKeyByLookup}, func(sc scope) error {
 		var row keyRow
-		err := gorm.ErrRecordNotFound
-		for _, column := range []string{"lookup", "previous_lookup"} {
-			if err = sc.all(&row).Where(eq(column, lookup)).Take(&row).Error; err == nil {
-				key = row.domain()
-				break
-			}
+		err := sc.all(&row).Where(eq("lookup", lookup)).Take(&row).Error
+		if errors.Is(err, gorm.ErrRecordNotFound) {
+			err = sc.all(&row).Where(eq("previous_lookup", lookup)).Take(&row).Error
 		}
+		key = row.domain()
 		return orNotFound(err, domain.APIKeyNotFound)
 	})
 	return key, err
@@ -71,9 +69,10 @@ func (s *Store) TouchKeys(ctx context.Context, uses map[domain.ID]domain.KeyUse)
 			if use.AccountID.IsZero() {
 				continue
 			}
-			err := sc.with(wall{account: use.AccountID}).rows(&keyRow{}).Where(eq("id", uid(id))).
-				Updates(map[string]any{"last_used_at": millisOf(use.At)}).Error
-			if err != nil {
+			key := sc.with(wall{account: use.AccountID}).rows(&keyRow{}).Where(eq("id", uid(id)))
+			// Another node may have been here already with a later use.
+			later := condition{"last_used_at IS NULL OR last_used_at < ?", []any{millisOf(use.At)}}
+			if err := key.Where(later).Updates(map[string]any{"last_used_at": millisOf(use.At)}).Error; err != nil {
 				return err
 			}
 		}
