@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"log/slog"
+	"net/http"
 	"strconv"
 	"time"
 
@@ -39,28 +40,44 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	return m, nil
 }
 
-// observe counts, times and logs every request, also those that no route matched.
+// observe counts, times and logs every request, also those that no route matched and those whose answer
+// was cut off.
 func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		s.metrics.inFlight.Inc()
-		defer s.metrics.inFlight.Dec()
+		whole := false
+		defer func() {
+			s.metrics.inFlight.Dec()
+			s.record(c, whole)
+		}()
 		if err := next(c); err != nil {
 			c.Error(err) // write the answer now, so that its status can be logged
 		}
-		in := infoOf(c)
-		if in.status == 0 {
-			in.status = c.Response().Status
-		}
-		took := s.now().Sub(in.start)
-		route := in.route
-		if route == "" {
-			route = "none"
-		}
-		s.metrics.requests.WithLabelValues(route, strconv.Itoa(in.status)).Inc()
-		s.metrics.seconds.WithLabelValues(route).Observe(took.Seconds())
-		s.logAccess(c, in, route, took)
+		whole = true
 		return nil
 	}
+}
+
+// record notes a request that has ended. An answer that is not whole was cut off after it had begun
+// (http.ErrAbortHandler), so the status that was sent tells nothing.
+func (s *Server) record(c echo.Context, whole bool) {
+	in := infoOf(c)
+	switch {
+	case !whole && c.Request().Context().Err() != nil:
+		in.status = statusClientGone
+	case !whole:
+		in.status = http.StatusInternalServerError
+	case in.status == 0:
+		in.status = c.Response().Status
+	}
+	took := s.now().Sub(in.start)
+	route := in.route
+	if route == "" {
+		route = "none"
+	}
+	s.metrics.requests.WithLabelValues(route, strconv.Itoa(in.status)).Inc()
+	s.metrics.seconds.WithLabelValues(route).Observe(took.Seconds())
+	s.logAccess(c, in, route, took)
 }
 
 // logAccess writes the request's line. The path is not in it, because ids and filters are the
@@ -78,9 +95,10 @@ func (s *Server) logAccess(c echo.Context, in *requestInfo, route string, took t
 		attrs = append(attrs, slog.String("clientRequestId", in.clientRequestID))
 	}
 	if p := in.principal; p != nil {
-		attrs = append(attrs,
-			slog.String("account", p.Account.ID.Prefixed(domain.PrefixAccount)),
-			slog.String("key", p.KeyID.Prefixed(domain.PrefixAPIKey)))
+		attrs = append(attrs, slog.String("account", p.Account.ID.Prefixed(domain.PrefixAccount)))
+		if !p.KeyID.IsZero() { // the token of an instance is no key's
+			attrs = append(attrs, slog.String("key", p.KeyID.Prefixed(domain.PrefixAPIKey)))
+		}
 		if p.Actor.ID != p.Account.ID {
 			attrs = append(attrs, slog.String("actor", p.Actor.ID.Prefixed(domain.PrefixAccount)))
 		}
