@@ -50,7 +50,7 @@ func (s *Server) bucketsOf(p *domain.Principal, group string) []domain.RateBucke
 	plan := s.planOf(&p.Actor)
 	buckets := make([]domain.RateBucket, 0, 4)
 	buckets = append(buckets,
-		domain.RateBucket{Name: "key", ID: "key:" + p.KeyID.String(), Limit: plan.RequestsPerMinute},
+		domain.RateBucket{Name: "key", ID: credentialID(p), Limit: plan.RequestsPerMinute},
 		accountBucket(&p.Actor, plan))
 	owner := plan
 	if p.Account.ID != p.Actor.ID {
@@ -61,6 +61,14 @@ func (s *Server) bucketsOf(p *domain.Principal, group string) []domain.RateBucke
 		buckets = append(buckets, domain.RateBucket{Name: group, ID: group + ":" + p.Account.ID.String(), Limit: limit})
 	}
 	return buckets
+}
+
+// credentialID names the credential that is counted: the key, or the instance whose own token it is.
+func credentialID(p *domain.Principal) string {
+	if p.KeyID.IsZero() && len(p.Instances) == 1 {
+		return "instance:" + p.Instances[0].String()
+	}
+	return "key:" + p.KeyID.String()
 }
 
 func accountBucket(a *domain.Account, plan domain.Plan) domain.RateBucket {

@@ -302,7 +302,7 @@ type CreateToken struct {
 	Scopes []Scope `json:"scopes,omitzero" validate:"omitempty,min=1,max=10,unique,dive,oneof=instances:read instances:write messages:read messages:write contacts:read webhooks:read webhooks:write events:read keys:write accounts:write"`
 
 	// InstanceIDs The only instances that it may see, among those that the key may see. All of those if absent.
-	InstanceIDs []InstanceID `json:"instanceIds,omitzero" validate:"omitempty,min=1,max=1000,unique,dive,startswith=inst_,len=31"`
+	InstanceIDs []InstanceID `json:"instanceIds,omitzero" validate:"omitempty,min=1,max=50,unique,dive,startswith=inst_,len=31"`
 
 	// ExpiresIn Seconds that it works for.
 	ExpiresIn int `json:"expiresIn,omitzero" validate:"min=60,max=3600"`
