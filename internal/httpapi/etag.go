@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"net/http"
 	"strconv"
 	"strings"
 
@@ -24,7 +23,7 @@ func contentTag(body []byte) string {
 // unchanged reports whether If-None-Match names etag; such an answer costs the caller nothing.
 func (s *Server) unchanged(c echo.Context, etag string) bool {
 	match := c.Request().Header.Get("If-None-Match")
-	if match == "" || c.Request().Method != http.MethodGet || !matches(match, etag) {
+	if match == "" || !isRead(c.Request()) || !matches(match, etag) {
 		return false
 	}
 	s.refund(c)

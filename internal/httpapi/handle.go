@@ -110,13 +110,16 @@ func (s *Server) send(c echo.Context, r reply) error {
 // else's may. Answers to writes may hold secrets.
 func cacheHeaders(c echo.Context) {
 	h := c.Response().Header()
-	if c.Request().Method != http.MethodGet {
+	if !isRead(c.Request()) {
 		h.Set(echo.HeaderCacheControl, "no-store")
 		return
 	}
 	h.Set(echo.HeaderCacheControl, "private, no-cache")
 	h.Add(echo.HeaderVary, "Authorization, X-Account-Id")
 }
+
+// isRead tells a request that changes nothing. HEAD is GET without a body.
+func isRead(r *http.Request) bool { return r.Method == http.MethodGet || r.Method == http.MethodHead }
 
 // encode is the one way bodies become JSON, without escaping that only HTML needs.
 func encode(v any) ([]byte, error) {

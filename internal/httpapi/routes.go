@@ -23,6 +23,7 @@ type route struct {
 	group            string // of rate limits, "" for none but the general ones
 	creates          bool   // takes an Idempotency-Key
 	acrossChildren   bool   // takes X-Account-Id: *
+	ownAccount       bool   // takes no X-Account-Id
 	do               endpoint
 }
 
@@ -51,10 +52,10 @@ func (s *Server) routes() []route {
 		{id: "rotateApiKey", method: post, path: "/v1/api-keys/:keyId/rotate", access: keyOnly, scope: keys, creates: true, do: handle(s, http.StatusOK, s.rotateAPIKey)},
 		{id: "createToken", method: post, path: "/v1/tokens", access: keyOnly, creates: true, do: handle(s, http.StatusCreated, s.createToken)},
 
-		{id: "listAccounts", method: get, path: "/v1/accounts", access: keyOnly, scope: accounts, do: handle(s, http.StatusOK, s.listAccounts)},
-		{id: "createAccount", method: post, path: "/v1/accounts", access: keyOnly, scope: accounts, creates: true, do: handle(s, http.StatusCreated, s.createAccount)},
-		{id: "getAccount", method: get, path: "/v1/accounts/:accountId", access: keyOnly, scope: accounts, do: handle(s, http.StatusOK, s.getAccount)},
-		{id: "updateAccount", method: patch, path: "/v1/accounts/:accountId", access: keyOnly, scope: accounts, do: handle(s, http.StatusOK, s.updateAccount)},
+		{id: "listAccounts", method: get, path: "/v1/accounts", access: keyOnly, scope: accounts, ownAccount: true, do: handle(s, http.StatusOK, s.listAccounts)},
+		{id: "createAccount", method: post, path: "/v1/accounts", access: keyOnly, scope: accounts, ownAccount: true, creates: true, do: handle(s, http.StatusCreated, s.createAccount)},
+		{id: "getAccount", method: get, path: "/v1/accounts/:accountId", access: keyOnly, scope: accounts, ownAccount: true, do: handle(s, http.StatusOK, s.getAccount)},
+		{id: "updateAccount", method: patch, path: "/v1/accounts/:accountId", access: keyOnly, scope: accounts, ownAccount: true, do: handle(s, http.StatusOK, s.updateAccount)},
 		{id: "getLimits", method: get, path: "/v1/limits", access: bearer, do: handle(s, http.StatusOK, s.getLimits)},
 
 		{id: "getLivez", method: get, path: "/livez", do: s.getLivez},

@@ -61,10 +61,14 @@ func (s *Server) newEcho() *echo.Echo {
 	e.Use(s.begin, s.observe, s.recoverPanic, s.cors)
 	for _, rt := range s.routes() {
 		e.Add(rt.method, rt.path, s.serve(rt))
+		if rt.method == http.MethodGet { // net/http leaves the body out
+			e.Add(http.MethodHead, rt.path, s.serve(rt))
+		}
 	}
 	files := route{id: "getDocs", do: s.getDocs}
-	e.GET("/docs/", s.serve(files))
-	e.GET("/docs/assets/*", s.serve(files))
+	for _, path := range []string{"/docs/", "/docs/assets/*"} {
+		e.Match([]string{http.MethodGet, http.MethodHead}, path, s.serve(files))
+	}
 	for _, mount := range s.deps.Mount {
 		mount(e)
 	}

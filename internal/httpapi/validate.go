@@ -68,6 +68,7 @@ func (s *Server) check(v any) error {
 // detailOf turns a broken rule into a sentence.
 func detailOf(f validator.FieldError) domain.Detail {
 	_, field, _ := strings.Cut(f.Namespace(), ".")
+	field = strings.NewReplacer("[", ".", "]", "").Replace(field) // as fieldName spells it: scopes.0
 	d := domain.Detail{Field: field, Code: "invalid", Message: "This value is not valid."}
 	isText := f.Kind() == reflect.String
 	switch f.Tag() {

@@ -113,7 +113,7 @@ func schemaOptions() []openapi3.SchemaValidationOption {
 			_, err := time.Parse(time.RFC3339, value)
 			return err
 		})),
-		openapi3.WithStringFormatValidator("uuid", openapi3.NewRegexpFormatValidator(openapi3.FormatOfStringForUUIDOfRFC4122)),
+		openapi3.WithStringFormatValidator("uuid", openapi3.NewRegexpFormatValidator(openapi3.FormatOfStringForUUIDOfRFC9562)),
 	}
 }
 
