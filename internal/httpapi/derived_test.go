@@ -1,0 +1,319 @@
+package httpapi_test
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/pombal-api/pombal/internal/app"
+	"github.com/pombal-api/pombal/internal/domain"
+	"github.com/pombal-api/pombal/internal/httpapi"
+	"github.com/pombal-api/pombal/internal/testkit"
+	"github.com/pombal-api/pombal/internal/testkit/apitest"
+)
+
+// Everything here is derived from openapi.yaml, so that an operation that is added there is
+// tested, or fails for want of an object to call it with.
+
+// mountedElsewhere lists the operations that other packages answer.
+func mountedElsewhere() []string { return []string{"fetchInstances"} }
+
+func TestRoutes_AreThoseOfTheContract(t *testing.T) {
+	t.Parallel()
+	s := apitest.Start(t, testkit.Engines()[0])
+	documented, mounted := map[string]httpapi.Operation{}, map[string]httpapi.Operation{}
+	for _, op := range s.Contract.Operations() {
+		documented[op.ID] = httpapi.Operation{ID: op.ID, Method: op.Method, Path: op.Path, Scopes: op.Scopes}
+	}
+	for _, id := range mountedElsewhere() {
+		if _, ok := documented[id]; !ok {
+			t.Errorf("openapi.yaml does not document %s", id)
+		}
+		delete(documented, id)
+	}
+	for _, op := range s.App.Operations() {
+		if _, twice := mounted[op.ID]; twice {
+			t.Errorf("%s is mounted twice", op.ID)
+		}
+		mounted[op.ID] = op
+	}
+	inOrder := cmpopts.SortSlices(func(a, b string) bool { return a < b })
+	if diff := cmp.Diff(documented, mounted, cmpopts.EquateEmpty(), inOrder); diff != "" {
+		t.Errorf("openapi.yaml (-) and the route table (+) differ:\n%s", diff)
+	}
+}
+
+// Every documented route is there and does what it is there for. Each gets a world of its own, as some
+// use it up.
+func TestEveryOperation_Succeeds(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *apitest.Server) {
+		for _, op := range s.Contract.Operations() {
+			w := newWorld(t, s)
+			body, _ := validBodies(t, s.Contract, op, w.ids)
+			a := w.as(t, op, w.Key).do(t, op.Method, target(t, op, w.ids), body)
+			if a.Status/100 != 2 || !slices.Contains(op.Statuses, a.Status) {
+				t.Errorf("%s answered %d: %.500s", op.ID, a.Status, a.Body)
+			}
+		}
+	})
+}
+
+// HEAD is GET without a body (RFC 9110, 9.3.2).
+func TestEveryGet_TakesHead(t *testing.T) {
+	t.Parallel()
+	s := apitest.Start(t, testkit.Engines()[0])
+	w := newWorld(t, s)
+	for _, op := range s.Contract.Operations() {
+		if op.Method != http.MethodGet {
+			continue
+		}
+		from := w.as(t, op, w.Key)
+		get, head := from.do(t, op.Method, target(t, op, w.ids), nil), from.do(t, http.MethodHead, target(t, op, w.ids), nil)
+		if head.Status != get.Status || len(head.Body) > 0 {
+			t.Errorf("%s: HEAD answered %d with %d bytes, GET %d", op.ID, head.Status, len(head.Body), get.Status)
+		}
+		if got, want := head.Header.Get("Content-Type"), get.Header.Get("Content-Type"); got != want {
+			t.Errorf("%s: HEAD announces %q, GET %q", op.ID, got, want)
+		}
+	}
+}
+
+func TestEveryQuery_AtItsBounds(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *apitest.Server) {
+		w := newWorld(t, s)
+		lists := newWatch(func() map[string]any { return w.state(t) })
+		details := newWatch(func() map[string]any { return w.details(t) })
+		for _, op := range s.Contract.Operations() {
+			from := w.as(t, op, w.Key)
+			for _, c := range s.Contract.BoundaryCases(op) {
+				if c.Derived && slices.Contains(mountedElsewhere(), op.ID) {
+					continue // clients of Evolution API send parameters that are not ours, and repeat them
+				}
+				t.Run(op.ID+" "+c.Name, func(t *testing.T) {
+					a := from.do(t, op.Method, target(t, op, w.ids)+"?"+c.Query.Encode(), nil)
+					checkCase(t, a, c.Valid, paramOf(op, c))
+				})
+			}
+			lists.unchanged(t)
+		}
+		details.unchanged(t)
+	})
+}
+
+// paramOf returns the parameter that a boundary case is about; "" where errors have no details.
+func paramOf(op testkit.Operation, c testkit.BoundaryCase) string {
+	if slices.Contains(mountedElsewhere(), op.ID) {
+		return ""
+	}
+	if c.Query.Has("noSuchParameter") {
+		return "noSuchParameter"
+	}
+	name, _, _ := strings.Cut(c.Name, " ")
+	return name
+}
+
+// checkCase holds the answer to a case against what the document says of it.
+func checkCase(t *testing.T, a *answer, valid bool, field string) {
+	t.Helper()
+	switch {
+	case valid && a.Status/100 != 2 && a.Status != http.StatusConflict:
+		t.Errorf("a valid request was answered with %d: %.500s", a.Status, a.Body)
+	case !valid && a.Status != http.StatusBadRequest:
+		t.Errorf("an invalid request was answered with %d: %.500s", a.Status, a.Body)
+	case !valid && field != "":
+		a.is(t, http.StatusBadRequest, a.refusal().Error.Code, field)
+	}
+}
+
+func TestEveryBody_AtItsBounds(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *apitest.Server) {
+		w := newWorld(t, s)
+		for _, op := range s.Contract.Operations() {
+			cases := s.Contract.BodyCases(op)
+			lists := newWatch(func() map[string]any { return w.state(t) })
+			details := newWatch(func() map[string]any { return w.details(t) })
+			for _, c := range cases {
+				if !c.Valid {
+					t.Run(op.ID+" "+c.Name, func(t *testing.T) {
+						checkCase(t, w.do(t, op.Method, target(t, op, w.ids), adapt(c.Body, w.ids)), false, fieldOf(c))
+						lists.unchanged(t)
+					})
+				}
+			}
+			details.unchanged(t)
+			for _, c := range cases {
+				if c.Valid {
+					t.Run(op.ID+" "+c.Name, func(t *testing.T) {
+						checkCase(t, w.do(t, op.Method, target(t, op, w.ids), adapt(c.Body, w.ids)), true, "")
+					})
+				}
+			}
+		}
+	})
+}
+
+// fieldOf returns the field that a body case is about.
+func fieldOf(c testkit.BodyCase) string {
+	if where, ok := strings.CutPrefix(c.Name, "unknown field in "); ok {
+		return strings.TrimPrefix(where+".noSuchField", "the body.")
+	}
+	if strings.HasPrefix(c.Name, "the body is") {
+		return "body"
+	}
+	field, _, _ := strings.Cut(c.Name, " ")
+	return field
+}
+
+// Each documented refusal of each operation can be had, and changes nothing.
+func TestEveryOperation_Refuses(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *apitest.Server) {
+		w := newWorld(t, s)
+		limited := s.NewTenant(t, func(n *app.NewAccount) { n.RequestLimit = 1 })
+		provocations := map[int]func(*testing.T, testkit.Operation) *answer{
+			http.StatusBadRequest:            w.malformed,
+			http.StatusUnauthorized:          w.anonymous,
+			http.StatusForbidden:             w.forbidden,
+			http.StatusNotFound:              w.missing,
+			http.StatusConflict:              w.conflicting,
+			http.StatusPreconditionFailed:    w.outdated,
+			http.StatusRequestEntityTooLarge: w.oversized,
+			http.StatusUnsupportedMediaType:  w.unannounced,
+			http.StatusUnprocessableEntity:   w.reusing,
+			http.StatusTooManyRequests: func(t *testing.T, op testkit.Operation) *answer {
+				return w.impatient(t, op, limited.Key)
+			},
+		}
+		for _, op := range s.Contract.Operations() {
+			for _, status := range op.Statuses {
+				provoke, ok := provocations[status]
+				switch {
+				case status < 400 || status >= 500: // a 503 takes a broken database, and a 500 must not be
+					continue
+				case !ok:
+					t.Errorf("%s documents %d, which no test knows how to provoke", op.ID, status)
+					continue
+				}
+				t.Run(fmt.Sprintf("%s %d", op.ID, status), func(t *testing.T) {
+					if a := provoke(t, op); a != nil && a.Status != status {
+						t.Errorf("answered %d, want %d: %.500s", a.Status, status, a.Body)
+					}
+				})
+			}
+		}
+	})
+}
+
+// refused calls the operation and looks whether it did something.
+func (w *world) refused(t *testing.T, op testkit.Operation, from *asker, path string, body []byte, header ...string) *answer {
+	t.Helper()
+	lists := newWatch(func() map[string]any { return w.state(t) })
+	defer lists.unchanged(t)
+	return from.do(t, op.Method, path, body, header...)
+}
+
+func (w *world) body(t *testing.T, op testkit.Operation) []byte {
+	t.Helper()
+	body, _ := validBodies(t, w.Server.Contract, op, w.ids)
+	return body
+}
+
+func (w *world) malformed(t *testing.T, op testkit.Operation) *answer {
+	query := "?noSuchParameter=1"
+	if slices.Contains(mountedElsewhere(), op.ID) {
+		query = "?limit=0"
+	}
+	return w.refused(t, op, w.as(t, op, w.Key), target(t, op, w.ids)+query, w.body(t, op))
+}
+
+func (w *world) anonymous(t *testing.T, op testkit.Operation) *answer {
+	return w.refused(t, op, newAsker(t, w.Server), target(t, op, w.ids), w.body(t, op))
+}
+
+func (w *world) forbidden(t *testing.T, op testkit.Operation) *answer {
+	if len(op.Scopes) == 0 { // any key may do it, but not a child for another account
+		return w.refused(t, op, bearer(t, w.Server, w.child.Key), target(t, op, w.ids), w.body(t, op), "X-Account-Id", w.ID)
+	}
+	var others []string
+	for _, name := range domain.ScopeNames() {
+		if !slices.Contains(op.Scopes, name) {
+			others = append(others, name)
+		}
+	}
+	return w.refused(t, op, w.as(t, op, w.NewKey(t, others...)), target(t, op, w.ids), w.body(t, op))
+}
+
+func (w *world) missing(t *testing.T, op testkit.Operation) *answer {
+	if op.TenantObject != "" {
+		return w.refused(t, op, w.asker, target(t, op, unknownIDs()), w.body(t, op))
+	}
+	return w.refused(t, op, w.asker, target(t, op, w.ids), w.body(t, op), "X-Account-Id", unknownIDs()["Account"])
+}
+
+// conflicting gives the object of the call the externalId of another one. Where there is none, the
+// conflict is with the same call still at work, which TestIdempotency shows.
+func (w *world) conflicting(t *testing.T, op testkit.Operation) *answer {
+	_, body := validBodies(t, w.Server.Contract, op, w.ids)
+	list := op.Path
+	if op.TenantObject != "" {
+		list = list[:strings.LastIndex(list, "/")]
+	}
+	if !strings.HasSuffix(list, "/instances") && !strings.HasSuffix(list, "/accounts") {
+		return nil
+	}
+	const taken = `{"name":"Other","externalId":"taken"}`
+	w.do(t, "POST", list, []byte(taken))
+	if !bytes.Contains(body, []byte("name")) || op.TenantObject != "" {
+		body = []byte(`{"externalId":"taken"}`)
+	} else {
+		body = []byte(taken)
+	}
+	return w.refused(t, op, w.asker, target(t, op, w.ids), body)
+}
+
+func (w *world) outdated(t *testing.T, op testkit.Operation) *answer {
+	return w.refused(t, op, w.asker, target(t, op, w.ids), w.body(t, op), "If-Match", `"v999"`)
+}
+
+func (w *world) oversized(t *testing.T, op testkit.Operation) *answer {
+	body := append(bytes.Repeat([]byte(" "), 2<<20), w.body(t, op)...)
+	return w.refused(t, op, w.asker, target(t, op, w.ids), body)
+}
+
+func (w *world) unannounced(t *testing.T, op testkit.Operation) *answer {
+	return w.refused(t, op, w.asker, target(t, op, w.ids), w.body(t, op), "Content-Type", "text/plain")
+}
+
+func (w *world) reusing(t *testing.T, op testkit.Operation) *answer {
+	w.renew(t)
+	one, other := validBodies(t, w.Server.Contract, op, w.ids)
+	key := "reused-for-" + op.ID
+	w.do(t, op.Method, target(t, op, w.ids), one, "Idempotency-Key", key)
+	return w.refused(t, op, w.asker, target(t, op, w.ids), other, "Idempotency-Key", key)
+}
+
+// impatient calls until the limit is reached. A minute may end meanwhile, but not each time.
+func (w *world) impatient(t *testing.T, op testkit.Operation, key string) (a *answer) {
+	from := w.as(t, op, key)
+	for range 5 {
+		if a = from.do(t, op.Method, target(t, op, unknownIDs()), w.body(t, op)); a.Status == http.StatusTooManyRequests {
+			if a.Header.Get("Retry-After") == "" {
+				t.Error("there is no Retry-After")
+			}
+			break
+		}
+	}
+	return a
+}
+
+// unknownIDs returns ids that no object has.
+func unknownIDs() map[string]string {
+	return map[string]string{
+		"Instance": "inst_01kdwfzy80e17b5410xamp3tcx", "ApiKey": "key_01kdwcv7k0fawv3twffmsrhx7s", "Account": "acct_01kdyyysm0fq4tct8s89acxw0s",
+	}
+}
