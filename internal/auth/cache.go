@@ -103,7 +103,11 @@ func (c *cache[K, V]) kept(key K, now time.Time) *cached[V] {
 
 // lead loads for all who wait on f. A caller that hangs up does not take the others' load with it.
 func (c *cache[K, V]) lead(ctx context.Context, key K, f *flight[V]) (V, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), loadTimeout)
+	patience := loadTimeout
+	if deadline, ok := ctx.Deadline(); ok {
+		patience = min(patience, time.Until(deadline)) // the caller's own answer is due then
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
 	f.err = errLoadAborted // for those who wait, should load panic
 	defer close(f.done)
