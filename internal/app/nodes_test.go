@@ -240,7 +240,7 @@ func TestManyNodesMigrateOnce(t *testing.T) {
 	var applied, versions int
 	err = conn.QueryRow(t.Context(), "SELECT count(*), count(DISTINCT version_id) FROM goose_db_version WHERE version_id > 0").
 		Scan(&applied, &versions)
-	if err := errors.Join(err, conn.Close(t.Context())); err != nil {
+	if err = errors.Join(err, conn.Close(t.Context())); err != nil {
 		t.Fatal(err)
 	}
 	files, err := migrations.FS.ReadDir("postgres")
