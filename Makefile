@@ -30,9 +30,9 @@ bench: ## Measure the API against its floors (ARGS="-help" lists the flags)
 	@scripts/deps.sh postgres
 	CGO_ENABLED=0 $(GO) run ./bench $(ARGS)
 
-soak: ## Run all tests COUNT times over, to find the ones that fail now and then
+soak: ## Run the long variants of all tests COUNT times over, to find what fails now and then
 	@scripts/deps.sh cc postgres node
-	CGO_ENABLED=1 $(GO) test -race -shuffle=on -count=$(COUNT) -timeout 3h ./...
+	POMBAL_SOAK=1 CGO_ENABLED=1 $(GO) test -race -shuffle=on -count=$(COUNT) -timeout 3h ./...
 
 fuzz: ## Run every fuzz target for FUZZTIME
 	@GO='$(GO)' scripts/fuzz.sh $(FUZZTIME)
