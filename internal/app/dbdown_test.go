@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -239,6 +240,56 @@ func TestDatabaseSilent(t *testing.T) {
 	allServed(t, s, calls, 10*time.Second)
 	network.cut()
 	allServed(t, s, calls, 10*time.Second)
+}
+
+// TestLostCommitIsNotRepeated breaks the connection to the database between a commit and its confirmation:
+// the caller cannot know, and the Idempotency-Key must make the repetition safe.
+func TestLostCommitIsNotRepeated(t *testing.T) {
+	t.Parallel()
+	db := apitest.NewDatabase(t, postgres(t))
+	network := newLink(t, db.URL)
+	plain := network.url + "&default_query_exec_mode=cache_describe" // so that each statement is sent in clear
+	s := apitest.StartOn(t, testkit.Database{URL: plain, Dir: db.Dir})
+	tenant := s.NewTenant(t)
+	client := s.HTTP(t)
+	for name, c := range map[string]struct{ table, path, body string }{
+		"instance":    {"instances", "/v1/instances", `{"name":"once"}`},
+		"external id": {"instances", "/v1/instances", `{"name":"once","externalId":"once"}`},
+		"key":         {"api_keys", "/v1/api-keys", `{"name":"once","scopes":["instances:read"]}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := request{method: "POST", path: c.path, body: c.body, header: append(bearer(tenant.Key), "Idempotency-Key", rand.Text())}
+			before := total(t, client, s, tenant.Key, c.path)
+			network.loseCommitOf(`INSERT INTO "` + c.table + `"`)
+			if err := checkUnavailable(r, mustSend(t, client, s.URL, r)); err != nil {
+				t.Error(err)
+			}
+			if now := total(t, client, s, tenant.Key, c.path); now != before+1 {
+				t.Fatalf("there were %d, now %d: the commit was not lost as it should have been", before, now)
+			}
+			again := mustSend(t, client, s.URL, r)
+			if again.status != http.StatusCreated {
+				t.Errorf("repeated, it is answered %d: %s", again.status, again.body)
+			}
+			if third := mustSend(t, client, s.URL, r); string(third.body) != string(again.body) {
+				t.Errorf("repeated again, it is answered %s", third.body)
+			}
+			if now := total(t, client, s, tenant.Key, c.path); now != before+1 {
+				t.Errorf("there were %d, now %d", before, now)
+			}
+		})
+	}
+}
+
+// total is how many objects a list has.
+func total(t *testing.T, client *http.Client, s *apitest.Server, key, path string) int64 {
+	t.Helper()
+	got := mustSend(t, client, s.URL, request{method: "GET", path: path, header: bearer(key)})
+	var page api.Page[struct{}]
+	if err := json.Unmarshal(got.body, &page); err != nil || !page.Success {
+		t.Fatalf("%s answered %d: %s", path, got.status, got.body)
+	}
+	return page.Pagination.Total
 }
 
 // TestUnreachableDatabaseEndsTheStart holds that the operator is told, and not the password.

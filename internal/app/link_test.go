@@ -1,10 +1,11 @@
 package app_test
 
 import (
-	"io"
+	"bytes"
 	"net"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -14,7 +15,8 @@ type link struct {
 	target   string
 	listener net.Listener
 
-	gate sync.RWMutex // held for writing while nothing may pass
+	gate sync.RWMutex           // held for writing while nothing may pass
+	lose atomic.Pointer[string] // the statement whose transaction is to lose the answer to its commit
 
 	mu    sync.Mutex
 	conns []net.Conn
@@ -56,17 +58,41 @@ func (l *link) accept() {
 		l.mu.Lock()
 		l.conns = append(l.conns, near, far)
 		l.mu.Unlock()
-		l.work.Go(func() { l.carry(near, far) })
-		l.work.Go(func() { l.carry(far, near) })
+		c := &call{link: l}
+		l.work.Go(func() { l.carry(far, near, c.hear) })
+		l.work.Go(func() { l.carry(near, far, func([]byte) bool { return !c.lost.Load() }) })
 	}
 }
 
-// carry moves bytes one way until either side closes.
-func (l *link) carry(to io.WriteCloser, from io.Reader) {
-	defer func() { _ = to.Close() }()
+// call is what has been heard on one connection.
+type call struct {
+	link   *link
+	marked bool // the statement that is looked for was sent
+	lost   atomic.Bool
+}
+
+// hear listens to what the node sends.
+func (c *call) hear(sent []byte) bool {
+	wanted := c.link.lose.Load()
+	switch {
+	case wanted == nil:
+	case bytes.Contains(sent, []byte(*wanted)):
+		c.marked = true
+	case c.marked && bytes.Contains(sent, []byte("commit")):
+		c.lost.Store(c.link.lose.CompareAndSwap(wanted, nil))
+	}
+	return true
+}
+
+// carry moves bytes one way until either side closes, or pass says no.
+func (l *link) carry(to, from net.Conn, pass func([]byte) bool) {
+	defer func() { _ = to.Close(); _ = from.Close() }()
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buf)
+		if n > 0 && !pass(buf[:n]) {
+			return
+		}
 		l.gate.RLock()
 		_, errWrite := to.Write(buf[:n])
 		l.gate.RUnlock()
@@ -75,6 +101,10 @@ func (l *link) carry(to io.WriteCloser, from io.Reader) {
 		}
 	}
 }
+
+// loseCommitOf breaks the connection of the next transaction with the statement in it, after the database
+// has carried out the commit and before the node is told.
+func (l *link) loseCommitOf(statement string) { l.lose.Store(&statement) }
 
 // freeze holds everything back from now on.
 func (l *link) freeze() { l.gate.Lock() }

@@ -18,9 +18,9 @@ const (
 	headerReplayed       = "Idempotent-Replayed"
 	maxIdempotencyKey    = 255
 	idempotencyKeptFor   = 24 * time.Hour
-	// idempotencyLock is how long a call may work before a retry takes over. It is longer than any
-	// request's time limit, so two calls of one key never work at the same time.
-	idempotencyLock = time.Minute
+	// idempotencyMargin is how much longer than a request may work its claim lasts, before a retry takes
+	// over: so two calls of one key never work at the same time, even on nodes whose clocks differ.
+	idempotencyMargin = 5 * time.Second
 )
 
 type resourceKey struct{}
@@ -48,7 +48,7 @@ func (s *Server) once(ctx context.Context, c echo.Context, keys []string, body [
 	}
 	claim := domain.IdempotencyClaim{
 		Key: key, Fingerprint: fingerprint(c.Request(), p, body), Resource: domain.NewID(s.now()),
-		LockFor: idempotencyLock, KeepFor: idempotencyKeptFor,
+		LockFor: s.cfg.RequestTimeout + idempotencyMargin, KeepFor: idempotencyKeptFor,
 	}
 	result, err := account.ClaimIdempotency(ctx, claim)
 	if err != nil {
@@ -71,7 +71,7 @@ func (s *Server) once(ctx context.Context, c echo.Context, keys []string, body [
 }
 
 // conclude records the answer of the work, also a refusal, and sends it. When the work failed for a
-// reason that may pass, the claim is forgotten and a retry works anew.
+// reason that may pass, a retry may work at once, on the same object: nobody knows how far this one got.
 func (s *Server) conclude(ctx context.Context, c echo.Context, account AccountStore, claim domain.IdempotencyClaim, r reply, workErr error) error {
 	if workErr != nil {
 		status, e := classify(workErr)
@@ -79,7 +79,7 @@ func (s *Server) conclude(ctx context.Context, c echo.Context, account AccountSt
 			return s.concludeRefusal(ctx, c, account, claim, status, e, workErr)
 		}
 		if err := account.ReleaseIdempotency(ctx, claim.Key, claim.Fingerprint, claim.Resource); err != nil {
-			s.log.WarnContext(ctx, "idempotency claim not released; it expires by itself", "requestId", infoOf(c).requestID, "error", err)
+			s.log.WarnContext(ctx, "idempotency claim not released; it ends by itself", "requestId", infoOf(c).requestID, "error", err)
 		}
 		return workErr
 	}

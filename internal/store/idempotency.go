@@ -83,10 +83,11 @@ func (a *Account) FinishIdempotency(ctx context.Context, key string, fingerprint
 	})
 }
 
-// ReleaseIdempotency forgets a claim whose work never began.
+// ReleaseIdempotency lets the next call with the key go on at once. It gets the resource id of this one:
+// when an error hid that the work was done, the repetition finds what was made instead of making another.
 func (a *Account) ReleaseIdempotency(ctx context.Context, key string, fingerprint [32]byte, resource domain.ID) error {
 	return a.s.write(ctx, a.wall(), func(sc scope) error {
-		return claimed(sc, key, fingerprint, resource).Delete(&idempotencyRow{}).Error
+		return claimed(sc, key, fingerprint, resource).Updates(map[string]any{"locked_until": millisOf(now())}).Error
 	})
 }
 
