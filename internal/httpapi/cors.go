@@ -56,10 +56,11 @@ func (s *Server) cors(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// originCacheSize bounds what strangers can make us remember; originCacheFor is how long a change of
-// an account's list may take to reach preflights.
+// originCacheSize and maxOrigin, the longest that an account can list, bound what strangers can make us
+// remember; originCacheFor is how long a change of an account's list may take to reach preflights.
 const (
 	originCacheSize = 10_000
+	maxOrigin       = 255
 	originCacheFor  = 30 * time.Second
 )
 
@@ -91,6 +92,9 @@ func (o *originCache) everywhere(origin string) bool {
 func (o *originCache) somewhere(ctx context.Context, origin string) (bool, error) {
 	if o.everywhere(origin) {
 		return true, nil
+	}
+	if len(origin) > maxOrigin {
+		return false, nil
 	}
 	o.mu.Lock()
 	e, ok := o.known[origin]

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"code.dny.dev/ssrf"
@@ -44,6 +45,8 @@ func (p *URLPolicy) Check(raw string) error {
 		return errors.New("It does not begin with http:// or https://.")
 	case u.User != nil:
 		return errors.New("It holds a user name or password.")
+	case !isPort(u.Port()):
+		return errors.New("Its port is not one from 1 to 65535.")
 	case u.Fragment != "" || strings.HasSuffix(raw, "#"):
 		return errors.New("It holds a fragment (#…), which is never sent.")
 	}
@@ -89,6 +92,12 @@ func checkName(name string) error {
 func isNumber(label string) bool {
 	digits := strings.TrimPrefix(label, "0x")
 	return digits != "" && strings.Trim(digits, "0123456789") == "" || digits != label && strings.Trim(digits, "0123456789abcdef") == ""
+}
+
+// isPort accepts "", the scheme's own port.
+func isPort(text string) bool {
+	port, err := strconv.ParseUint(text, 10, 16)
+	return text == "" || err == nil && port > 0
 }
 
 func isASCII(s string) bool {
