@@ -2,8 +2,10 @@ package httpapi_test
 
 import (
 	"bytes"
+	"database/sql"
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -256,7 +258,7 @@ func (w *world) missing(t *testing.T, op testkit.Operation) *answer {
 }
 
 // conflicting gives the object of the call the externalId of another one. Where there is none, the
-// conflict is with the same call still at work, which TestIdempotency_InProgress shows.
+// conflict is with the same call still at work, which TestEveryIdempotentOperation shows.
 func (w *world) conflicting(t *testing.T, op testkit.Operation) *answer {
 	list, body := op.Path, `{"name":"Other","externalId":"taken"}`
 	if op.TenantObject != "" {
@@ -302,6 +304,71 @@ func (w *world) impatient(t *testing.T, op testkit.Operation, key string) (a *an
 		}
 	}
 	return a
+}
+
+// A call whose server dies leaves its claim on the Idempotency-Key behind. Until that lapses, a repetition
+// has to wait; after that it does the work, on what the first call may have made already.
+func TestEveryIdempotentOperation_WhoseServerDies(t *testing.T) {
+	t.Parallel()
+	for _, engine := range testkit.Engines() {
+		t.Run(engine.Name, func(t *testing.T) {
+			t.Parallel()
+			db := apitest.NewDatabase(t, engine)
+			w := newWorld(t, apitest.StartOn(t, db))
+			driver, source, long := "sqlite", "file:"+filepath.Join(db.Dir, "pombal.db")+"?_pragma=busy_timeout(10000)", "0"
+			if db.URL != "" {
+				driver, source, long = "pgx", db.URL, "'1970-01-01Z'"
+			}
+			rows, err := sql.Open(driver, source)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = rows.Close() }()
+			forget := func(change string) {
+				if _, err := rows.ExecContext(t.Context(), "UPDATE idempotency_keys SET status = 0"+change); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, op := range w.Server.Contract.Operations() {
+				if slices.Contains(op.Statuses, http.StatusUnprocessableEntity) {
+					w.dieDuring(t, op, func() { forget("") }, func() { forget(", locked_until = " + long) })
+				}
+			}
+		})
+	}
+}
+
+// dieDuring makes the call three times: the first one's answer is forgotten, then its claim lapses.
+func (w *world) dieDuring(t *testing.T, op testkit.Operation, forget, lapse func()) {
+	t.Helper()
+	call := func() *answer {
+		return w.do(t, op.Method, target(t, op, w.ids), w.body(t, op), "Idempotency-Key", "died-during-"+op.ID)
+	}
+	var first, last struct{ ID string }
+	call().decode(t, &first)
+	lists := newWatch(func() map[string]any { return w.counts(t) })
+	forget()
+	a := call()
+	a.is(t, http.StatusConflict, "idempotency_in_progress", "")
+	if a.Header.Get("Retry-After") == "" {
+		t.Errorf("%s: there is no Retry-After", op.ID)
+	}
+	lapse()
+	call().decode(t, &last)
+	if first != last {
+		t.Errorf("%s made %s, and %s when it was repeated", op.ID, first.ID, last.ID)
+	}
+	lists.unchanged(t)
+}
+
+// counts is how many objects of each kind there are.
+func (w *world) counts(t *testing.T) map[string]any {
+	t.Helper()
+	counts := map[string]any{}
+	for path, page := range w.state(t) {
+		counts[path] = page.(map[string]any)["pagination"].(map[string]any)["total"]
+	}
+	return counts
 }
 
 // unknownIDs returns ids that no object has.

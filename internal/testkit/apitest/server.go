@@ -110,10 +110,11 @@ func StartOn(tb testing.TB, db testkit.Database, options ...func(*app.Config)) *
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return run(tb, node)
+	return Run(tb, node)
 }
 
-func run(tb testing.TB, node *app.App) *Server {
+// Run runs a node that was opened in another way until the test ends.
+func Run(tb testing.TB, node *app.App) *Server {
 	tb.Helper()
 	contract, err := Contract()
 	if err != nil {
