@@ -1,9 +1,11 @@
 package app
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/url"
 	"strings"
@@ -66,13 +68,18 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 // Plans is the price list. In the environment it is JSON.
 type Plans []domain.Plan
 
-// UnmarshalText reads JSON.
+// UnmarshalText reads JSON. It refuses fields that no plan has: a mistyped limit would be none.
 func (p *Plans) UnmarshalText(text []byte) error {
 	if len(text) == 0 {
 		return nil
 	}
-	if err := json.Unmarshal(text, (*[]domain.Plan)(p)); err != nil {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode((*[]domain.Plan)(p)); err != nil {
 		return fmt.Errorf("not a JSON list of plans: %w", err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("there is something behind the JSON list of plans")
 	}
 	return nil
 }
@@ -123,6 +130,9 @@ func (c *Config) Validate() error {
 	plans := c.Plans.byName()
 	if _, ok := plans[DefaultPlan]; !ok {
 		add("POMBAL_PLANS", fmt.Errorf("there must be a plan named %q: accounts without a plan get it", DefaultPlan))
+	}
+	if len(plans) < len(c.Plans) {
+		add("POMBAL_PLANS", errors.New("two plans have the same name"))
 	}
 	for name, plan := range plans {
 		if name == "" || plan.RequestsPerMinute <= 0 || plan.MaxInstances < 0 {
