@@ -109,3 +109,15 @@ func sdk(tb testing.TB, p *process, key string, options ...api.Option) *api.Clie
 	}
 	return c
 }
+
+// engineDatabase is a new, empty database of the engine.
+func engineDatabase(tb testing.TB, name string) testkit.Database {
+	tb.Helper()
+	for _, engine := range testkit.Engines() {
+		if engine.Name == name {
+			return engine.New(tb)
+		}
+	}
+	tb.Fatalf("there is no engine named %s", name)
+	return testkit.Database{}
+}
