@@ -3,6 +3,8 @@ package store
 import (
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
+
+	"github.com/pombal-api/pombal/internal/domain"
 )
 
 // filtered adds the conditions of a shape, whose values it takes from value.
@@ -68,6 +70,9 @@ func (c condition) Build(builder clause.Builder) {
 func after(created, id any) condition {
 	return condition{"(created_at, id) > (?, ?)", []any{created, id}}
 }
+
+// afterCursor is after with the values of a cursor, which are never NULL.
+func afterCursor(c *domain.Cursor) condition { return after(c.CreatedAt.UTC(), exactID(c.ID)) }
 
 // pageOrder is the order of a page with its bounds, which GORM would write as numbers on SQLite.
 type pageOrder struct{ offset bool }

@@ -41,50 +41,86 @@ func checkShape(stmt *gorm.Statement) error {
 
 // checkClause lets through the clauses that this package uses, in the forms that hold no SQL text.
 func checkClause(name string, c clause.Clause) error {
+	if c.BeforeExpression != nil || c.AfterNameExpression != nil || c.AfterExpression != nil {
+		return fmt.Errorf("the clause %s has additions", name)
+	}
+	plain := true
 	switch e := c.Expression.(type) {
+	case nil, clause.Limit:
 	case clause.Where:
 		return checkConditions(e.Exprs)
 	case clause.OrderBy:
-		return checkOrder(e)
-	case clause.Limit, clause.Locking, clause.Returning, clause.OnConflict:
-		return nil
-	case nil:
-		return nil
+		plain = isPlainOrder(e)
+	case clause.Locking:
+		plain = e == forUpdate()
+	case clause.Returning:
+		plain = arePlain(e.Columns)
+	case clause.OnConflict:
+		plain = e.DoNothing && arePlain(e.Columns) && e.OnConstraint == "" && len(e.Where.Exprs)+len(e.TargetWhere.Exprs) == 0
+	default:
+		plain = false
 	}
-	return fmt.Errorf("the clause %s is not used in this form", name)
+	if !plain {
+		return fmt.Errorf("the clause %s is not used in this form", name)
+	}
+	return nil
 }
 
 // checkConditions refuses every condition that could be read as SQL text, and every OR: the conditions
 // that remain are joined by AND and cannot loosen each other.
 func checkConditions(conditions []clause.Expression) error {
 	for _, c := range conditions {
-		var value any
-		switch c := c.(type) {
-		case bound, condition:
-		case clause.Eq:
-			value = c.Value
-		case clause.Neq:
-			value = c.Value
-		case clause.Lt:
-			value = c.Value
-		case clause.Lte:
-			value = c.Value
-		case clause.Gt:
-			value = c.Value
-		case clause.IN:
-			for _, v := range c.Values {
-				if isSQL(v) {
-					return errors.New("a condition compares with SQL")
-				}
-			}
-		default:
+		column, values, ok := comparison(c)
+		if !ok {
 			return fmt.Errorf("conditions of type %T are not used", c)
 		}
-		if isSQL(value) {
-			return errors.New("a condition compares with SQL")
+		if slices.ContainsFunc(values, isSQL) || !isPlain(column) {
+			return errors.New("a condition holds SQL text")
 		}
 	}
 	return nil
+}
+
+// comparison takes apart the conditions that are used.
+func comparison(c clause.Expression) (column any, values []any, ok bool) {
+	switch c := c.(type) {
+	case bound, condition:
+		return "", nil, true // made by this package, with parameters only
+	case clause.Eq:
+		return c.Column, []any{c.Value}, true
+	case clause.Neq:
+		return c.Column, []any{c.Value}, true
+	case clause.Lte:
+		return c.Column, []any{c.Value}, true
+	case clause.Gt:
+		return c.Column, []any{c.Value}, true
+	case clause.IN:
+		return c.Column, c.Values, true
+	}
+	return nil, nil, false
+}
+
+// isPlain reports whether GORM would quote the column rather than take it as SQL.
+func isPlain(column any) bool {
+	switch c := column.(type) {
+	case string:
+		return true
+	case clause.Column:
+		return !c.Raw
+	}
+	return false
+}
+
+func arePlain(columns []clause.Column) bool {
+	return !slices.ContainsFunc(columns, func(c clause.Column) bool { return c.Raw })
+}
+
+func isPlainOrder(order clause.OrderBy) bool {
+	if order.Expression != nil {
+		_, ours := order.Expression.(pageOrder)
+		return ours
+	}
+	return !slices.ContainsFunc(order.Columns, func(c clause.OrderByColumn) bool { return c.Column.Raw })
 }
 
 // isSQL reports whether GORM would write the value as SQL rather than bind it as a parameter.
@@ -96,20 +132,6 @@ func isSQL(value any) bool {
 	return false
 }
 
-func checkOrder(order clause.OrderBy) error {
-	if order.Expression != nil {
-		if _, ours := order.Expression.(pageOrder); !ours {
-			return errors.New("an order is SQL text")
-		}
-	}
-	for _, c := range order.Columns {
-		if c.Column.Raw {
-			return errors.New("an order is SQL text")
-		}
-	}
-	return nil
-}
-
 // checkWhere demands the bound predicate among the conditions, which checkShape has found to be ANDed.
 func checkWhere(stmt *gorm.Statement, want bound) error {
 	where, _ := stmt.Clauses["WHERE"].Expression.(clause.Where)
@@ -119,28 +141,27 @@ func checkWhere(stmt *gorm.Statement, want bound) error {
 	return nil
 }
 
-// checkCreate demands that every new row belongs to the bound account, and that a conflict with an
-// existing row changes nothing.
+// checkCreate demands that every new row belongs to the bound account. (A conflict with an existing row
+// changes nothing, see checkClause.)
 func checkCreate(stmt *gorm.Statement, want bound) error {
-	if c, ok := stmt.Clauses["ON CONFLICT"].Expression.(clause.OnConflict); ok && !c.DoNothing {
-		return errors.New("a conflict must not change the existing row")
-	}
 	field := stmt.Schema.LookUpField(want.column)
+	check := func(row reflect.Value) error {
+		if row.Kind() != reflect.Struct {
+			return errors.New("new rows are structs")
+		}
+		if id, ok := field.ReflectValueOf(stmt.Context, row).Interface().(uid); !ok || domain.ID(id) != want.id {
+			return fmt.Errorf("a new row has another %s than the bound one", want.column)
+		}
+		return nil
+	}
 	rows := stmt.ReflectValue
 	if rows.Kind() != reflect.Slice {
-		return checkOwner(field.ReflectValueOf(stmt.Context, rows), want)
+		return check(rows)
 	}
 	for i := range rows.Len() {
-		if err := checkOwner(field.ReflectValueOf(stmt.Context, rows.Index(i)), want); err != nil {
+		if err := check(rows.Index(i)); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-func checkOwner(value reflect.Value, want bound) error {
-	if id, ok := value.Interface().(uid); !ok || domain.ID(id) != want.id {
-		return fmt.Errorf("a new row has another %s than the bound one", want.column)
 	}
 	return nil
 }

@@ -42,18 +42,34 @@ func (s *Store) eachInstance(ctx context.Context, q pageQuestion, each func(*dom
 	q.filter.Search = strings.ToLower(q.filter.Search)
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	shape := q.shape(s.pool != nil)
 	sink := pageSink{question: &q, each: each}
-	err := s.runPage(ctx, shape, &sink)
-	if err == nil && sink.rows == 0 {
-		// The total comes with the rows, which is the cheapest. There are none, so ask for it apart.
-		shape.lonely = true
-		err = s.runPage(ctx, shape, &sink)
-	}
-	if err != nil {
+	if err := s.readRows(ctx, q.shape(s.pool != nil), &sink); err != nil {
 		return domain.PageInfo{}, sink.own(err)
 	}
 	return sink.info(), nil
+}
+
+// readRows gives the sink a page and its total.
+func (s *Store) readRows(ctx context.Context, shape pageShape, sink *pageSink) error {
+	count := shape
+	count.paging = onlyTotal
+	if shape.paging == fromDeepOffset && !shape.filtered() {
+		// Skipping rows costs time even if none is left behind them, which the counters tell at once.
+		if err := s.runPage(ctx, count, sink); err != nil || sink.total <= sink.question.page.Offset {
+			return err
+		}
+	}
+	for range attempts {
+		if err := s.runPage(ctx, shape, sink); err != nil || sink.rows > 0 {
+			return err
+		}
+		// The total comes with the rows, which is the cheapest. There are none, so it must be asked for. It
+		// fits the empty page, unless an instance has appeared on that just now.
+		if err := s.runPage(ctx, count, sink); err != nil || shape.paging == fromCursor || sink.total <= sink.question.page.Offset {
+			return err
+		}
+	}
+	return nil
 }
 
 // maxFilterIDs bounds a list of ids: SQLite takes 32,766 parameters.

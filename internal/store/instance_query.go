@@ -34,7 +34,6 @@ type pageShape struct {
 	phone      bool
 	ids        int // how many parameters the ids take, or anArray; 0 for no such filter
 	paging     paging
-	lonely     bool // the total must come even when the page is empty
 }
 
 // anArray stands for ids that are one parameter.
@@ -53,6 +52,7 @@ const (
 	fromOffset
 	fromDeepOffset
 	fromCursor
+	onlyTotal // no page at all
 )
 
 // slot stands for a parameter while a statement is composed. Values from slotIDs on are single ids.
@@ -76,6 +76,7 @@ const (
 type pageQuery struct {
 	sql      string
 	slots    []slot
+	total    bool      // no rows but the one of the total
 	prepared *sql.Stmt // SQLite only; pgx prepares by itself
 }
 
@@ -114,21 +115,17 @@ func (s *Store) composePage(ctx context.Context, shape pageShape) (*pageQuery, e
 		w = wall{partner: placeholder()}
 	}
 	c := composer{scope: scope{s.reader.WithContext(ctx).Session(&gorm.Session{DryRun: true}), w}, postgres: s.pool != nil}
-	total := c.total(shape)
-	rows := c.rows(shape)
-	if c.err != nil {
-		return nil, c.err
-	}
-	text := "SELECT (" + total + ") AS total," + strings.TrimPrefix(rows, "SELECT ")
-	switch {
-	case shape.lonely:
-		text = "SELECT c.total," + qualified("p", pageColumns) + " FROM (SELECT (" + total + ") AS total) AS c" +
-			" LEFT JOIN (" + rows + ") AS p ON true ORDER BY p.created_at, p.id"
-	case shape.paging == fromDeepOffset:
-		text = "SELECT (" + total + ") AS total," + qualified("p", pageColumns) + " FROM (" + rows + ") AS k" +
+	text := c.total(shape)
+	switch shape.paging {
+	case onlyTotal:
+	case fromDeepOffset:
+		text = "SELECT (" + text + ") AS total," + qualified("p", pageColumns) +
+			" FROM (" + c.rows(shape, "account_id,id") + ") AS k" +
 			" JOIN instances AS p ON p.account_id = k.account_id AND p.id = k.id ORDER BY p.created_at, p.id"
+	default:
+		text = "SELECT (" + text + ") AS total," + strings.TrimPrefix(c.rows(shape, pageColumns), "SELECT ")
 	}
-	return c.finish(text)
+	return c.finish(text, shape)
 }
 
 func qualified(table, columns string) string {
@@ -172,12 +169,8 @@ func (c *composer) total(shape pageShape) string {
 	return c.build(query.Select(sumOfCounts), &n)
 }
 
-// rows composes the rows of the page, or their keys when the offset is deep.
-func (c *composer) rows(shape pageShape) string {
-	columns := pageColumns
-	if shape.paging == fromDeepOffset && !shape.lonely {
-		columns = "account_id,id"
-	}
+// rows composes some columns of the rows of the page.
+func (c *composer) rows(shape pageShape, columns string) string {
 	query := filtered(c.scope.rows(&instanceRow{}), shape, c.postgres, slotItself).Select(strings.Split(columns, ","))
 	if shape.paging == fromCursor {
 		query = query.Where(after(slotCursorTime, slotCursorID))
@@ -187,8 +180,11 @@ func (c *composer) rows(shape pageShape) string {
 }
 
 // finish reads the parameters back as slots.
-func (c *composer) finish(text string) (*pageQuery, error) {
-	q := &pageQuery{sql: text}
+func (c *composer) finish(text string, shape pageShape) (*pageQuery, error) {
+	if c.err != nil {
+		return nil, c.err
+	}
+	q := &pageQuery{sql: text, total: shape.paging == onlyTotal}
 	for _, v := range c.vars {
 		switch v := v.(type) {
 		case slot:

@@ -86,12 +86,24 @@ func pickTime(field *time.Time, value time.Time) {
 	}
 }
 
+// lockChunk bounds the parameters of a statement.
+const lockChunk = 500
+
+// lockedInstances reads and locks the instances in the order of the states, which is that of their ids.
 func lockedInstances(sc scope, states []domain.InstanceState) (rows []instanceRow, err error) {
-	ids := make([]any, len(states))
-	for i, st := range states {
-		ids[i] = uid(st.ID)
+	for chunk := range slices.Chunk(states, lockChunk) {
+		ids := make([]any, len(chunk))
+		for i, st := range chunk {
+			ids[i] = uid(st.ID)
+		}
+		var some []instanceRow
+		query := sc.rows(&instanceRow{}).Where(in("id", ids)).Clauses(ascending("id"), forUpdate())
+		if err := query.Find(&some).Error; err != nil {
+			return nil, err
+		}
+		rows = append(rows, some...)
 	}
-	return rows, sc.rows(&instanceRow{}).Where(in("id", ids)).Clauses(ascending("id"), forUpdate()).Find(&rows).Error
+	return rows, nil
 }
 
 // applyStates returns the rows that the states change, changed, and what that does to the totals.

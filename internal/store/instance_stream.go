@@ -55,7 +55,7 @@ func (s *Store) streamBatch(sc scope, q *pageQuestion, rows *[]instanceRow) erro
 	}
 	query := filtered(sc.rows(&instanceRow{}), q.shape(false), s.pool != nil, value)
 	if p := q.page.After; p != nil {
-		query = query.Where(after(millisOf(p.CreatedAt), uid(p.ID)))
+		query = query.Where(afterCursor(p))
 	}
 	return query.Clauses(ascending("created_at", "id")).Limit(streamBatch).Find(rows).Error
 }

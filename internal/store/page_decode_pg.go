@@ -3,14 +3,13 @@ package store
 import (
 	"context"
 	"encoding/binary"
-	"fmt"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/pombal-api/pombal/internal/domain"
 )
 
-// pageWidth is how many columns a page has: the total, and pageColumns.
+// pageWidth is how many columns a page has: the total, and pageColumns. The total may also come alone.
 const pageWidth = 19
 
 func (s *Store) runPagePostgres(ctx context.Context, q *pageQuery, sink *pageSink) error {
@@ -29,11 +28,8 @@ func (s *Store) runPagePostgres(ctx context.Context, q *pageQuery, sink *pageSin
 	defer rows.Close()
 	for rows.Next() {
 		raw := rows.RawValues()
-		if len(raw) != pageWidth {
-			return fmt.Errorf("a page has %d columns instead of %d", len(raw), pageWidth)
-		}
 		sink.total = int64Of(raw[0])
-		if raw[2] == nil || !sink.wants() {
+		if len(raw) != pageWidth || !sink.wants() {
 			continue
 		}
 		decodeView(&sink.view, raw[1:])
@@ -54,7 +50,7 @@ func (q *pageQuestion) postgresArgs(slots []slot) []any {
 		case slotCursorTime:
 			args = append(args, q.page.After.CreatedAt)
 		case slotCursorID:
-			args = append(args, uid(q.page.After.ID))
+			args = append(args, exactID(q.page.After.ID))
 		case slotIDs:
 			args = append(args, uids(q.filter.IDs))
 		default:

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 
 	"github.com/pombal-api/pombal/internal/domain"
 )
@@ -17,6 +18,10 @@ func (s *Store) runPageSQLite(ctx context.Context, q *pageQuery, sink *pageSink)
 		return err
 	}
 	defer func() { _ = rows.Close() }()
+	if q.total {
+		rows.Next()
+		return errors.Join(rows.Scan(&sink.total), rows.Err())
+	}
 	row, _ := s.pageRows.Get().(*sqlitePageRow)
 	if row == nil {
 		row = newSQLitePageRow()
@@ -27,7 +32,7 @@ func (s *Store) runPageSQLite(ctx context.Context, q *pageQuery, sink *pageSink)
 			return err
 		}
 		sink.total = row.total
-		if row.id == nil || !sink.wants() {
+		if !sink.wants() {
 			continue
 		}
 		row.decode(&sink.view)

@@ -18,7 +18,7 @@ func readPage[R interface{ TableName() string }](
 		return nil, info, err
 	}
 	if p.After != nil {
-		query = query.Where(after(millisOf(p.After.CreatedAt), uid(p.After.ID))).Limit(p.Limit + 1)
+		query = query.Where(afterCursor(p.After)).Limit(p.Limit + 1)
 	} else {
 		query = query.Offset(int(p.Offset)).Limit(p.Limit)
 	}

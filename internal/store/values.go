@@ -47,6 +47,15 @@ func (u *uid) Scan(src any) error {
 	return fmt.Errorf("cannot read an id from %T", src)
 }
 
+// exactID is an id as a parameter that is never NULL, for comparing positions.
+type exactID domain.ID
+
+// Value returns the form for SQLite.
+func (e exactID) Value() (driver.Value, error) { return e[:], nil }
+
+// UUIDValue returns the form for PostgreSQL, which pgx prefers over Value.
+func (e exactID) UUIDValue() (pgtype.UUID, error) { return pgtype.UUID{Bytes: e, Valid: true}, nil }
+
 // millis is a time as a column, in Unix milliseconds: timestamptz(3) on PostgreSQL, an integer on SQLite
 // (whose driver converts the parameters, see sqliteDSN). 0 is NULL.
 type millis int64

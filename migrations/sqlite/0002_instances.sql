@@ -38,6 +38,8 @@ CREATE INDEX instances_partner_page_by_status ON instances (partner_id, status, 
 CREATE INDEX instances_name ON instances (account_id, name);
 CREATE INDEX instances_phone ON instances (account_id, phone) WHERE phone IS NOT NULL;
 CREATE UNIQUE INDEX instances_external_id ON instances (account_id, external_id) WHERE external_id IS NOT NULL;
+CREATE INDEX instances_partner_external_id ON instances (partner_id, external_id)
+    WHERE partner_id IS NOT NULL AND external_id IS NOT NULL;
 CREATE UNIQUE INDEX instances_token_digest ON instances (token_digest);
 
 -- How many instances an account has in each status. Changed by the difference in the transaction of
