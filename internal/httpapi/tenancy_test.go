@@ -60,6 +60,7 @@ type household struct {
 	name   string
 	tenant *apitest.Tenant
 	asker  *asker
+	looker *asker
 	ids    map[string]string
 	more   []string // paths that show the rest of it
 }
@@ -67,7 +68,7 @@ type household struct {
 // newHousehold fills the tenant with one of each object, the canary in every text.
 func newHousehold(tb testing.TB, name string, tenant *apitest.Tenant) *household {
 	tb.Helper()
-	h := &household{name: name, tenant: tenant, asker: bearer(tb, tenant.Server, tenant.Key)}
+	h := &household{name: name, tenant: tenant, asker: bearer(tb, tenant.Server, tenant.Key), looker: looker(tb, tenant.Server, tenant.Key)}
 	var instance, key struct{ ID string }
 	h.asker.do(tb, "POST", "/v1/instances", []byte(`{"name":"`+canary+`","externalId":"`+canary+
 		`","webhookUrl":"https://`+canary+`.example.com/"}`)).decode(tb, &instance)
@@ -81,7 +82,7 @@ func newHousehold(tb testing.TB, name string, tenant *apitest.Tenant) *household
 
 func (h *household) look(tb testing.TB) map[string]any {
 	tb.Helper()
-	return stateOf(tb, h.asker, append([]string{
+	return stateOf(tb, h.looker, append([]string{
 		"/v1/instances?limit=100", "/v1/instances?limit=1&status=disconnected", "/v1/instances/" + h.ids["Instance"],
 		"/v1/api-keys?limit=100", "/v1/accounts/" + h.tenant.ID,
 	}, h.more...)...)
@@ -134,8 +135,8 @@ func (n *neighbourhood) intruders(tb testing.TB) []intruder {
 	restricted, reader := n.restrictedKey(tb)
 	above := maps.Clone(n.ids)
 	above["Account"] = n.ID
-	partner := &household{name: "the partner", ids: above, tenant: n.Tenant, asker: n.asker}
-	own := &household{name: "the same account", ids: map[string]string{"Instance": n.NewInstance(tb, canary).ID}, tenant: n.Tenant, asker: n.asker}
+	partner := &household{name: "the partner", ids: above, tenant: n.Tenant, asker: n.asker, looker: n.looker}
+	own := &household{name: "the same account", ids: map[string]string{"Instance": n.NewInstance(tb, canary).ID}, tenant: n.Tenant, asker: n.asker, looker: n.looker}
 	others := append([]*household{own}, strangers...)
 	childToken := mint(tb, n.asker.with("X-Account-Id", child.ID), `{}`)
 	childInstance := instanceToken(tb, n.Server, child)
