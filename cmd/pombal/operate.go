@@ -161,7 +161,7 @@ func (c *rotateSigningKeyCmd) Run(ctx context.Context, s streams) error {
 	})
 }
 
-// table prints aligned columns.
+// table prints aligned columns, or nothing when it cannot be filled.
 func table(out io.Writer, header string, fill func(row func(...any)) error) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(w, header) // Flush reports what goes wrong
@@ -174,7 +174,10 @@ func table(out io.Writer, header string, fill func(row func(...any)) error) erro
 		}
 		_, _ = fmt.Fprintln(w)
 	})
-	return errors.Join(err, w.Flush())
+	if err != nil {
+		return err
+	}
+	return w.Flush()
 }
 
 func timeOrDash(t time.Time) string {

@@ -2,10 +2,14 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/pombal-api/pombal/internal/domain"
 	"github.com/pombal-api/pombal/internal/store"
@@ -53,6 +57,12 @@ type NewAccount struct {
 
 // CreateAccount creates an account.
 func (o *Operator) CreateAccount(ctx context.Context, n NewAccount) (domain.Account, error) {
+	if err := checkName(n.Name); err != nil {
+		return domain.Account{}, err
+	}
+	if n.RequestLimit < 0 {
+		return domain.Account{}, errors.New("the request limit must be above 0; leave it out for the plan's")
+	}
 	if _, ok := o.plans[n.Plan]; !ok {
 		return domain.Account{}, fmt.Errorf("there is no plan %q; see POMBAL_PLANS", n.Plan)
 	}
@@ -75,6 +85,17 @@ func (o *Operator) CreateAccount(ctx context.Context, n NewAccount) (domain.Acco
 		a.ParentID = parent.ID
 	}
 	return a, o.core.store.CreateAccount(ctx, &a)
+}
+
+// maxName is the longest name, in characters, as the API has it.
+const maxName = 100
+
+// checkName holds names to the rules of the API.
+func checkName(name string) error {
+	if name != strings.TrimSpace(name) || name == "" || utf8.RuneCountInString(name) > maxName || strings.ContainsFunc(name, unicode.IsControl) {
+		return fmt.Errorf("the name %q is not good: give 1 to %d characters, without spaces around them or line breaks", name, maxName)
+	}
+	return nil
 }
 
 func (o *Operator) account(ctx context.Context, text string) (domain.Account, error) {
@@ -134,12 +155,18 @@ func (o *Operator) bind(ctx context.Context, account string) (*store.Account, er
 type NewKey struct {
 	Account string // acct_…
 	Name    string
-	Scopes  []string // nil for all
-	Expires time.Duration
+	Scopes  []string      // nil for all
+	Expires time.Duration // 0 for never
 }
 
 // CreateKey creates an API key and returns its secret, which nobody can see again.
 func (o *Operator) CreateKey(ctx context.Context, n NewKey) (domain.APIKey, string, error) {
+	if err := checkName(n.Name); err != nil {
+		return domain.APIKey{}, "", err
+	}
+	if n.Expires < 0 {
+		return domain.APIKey{}, "", errors.New("the key would be expired already; give a duration above 0, such as 720h")
+	}
 	bound, err := o.bind(ctx, n.Account)
 	if err != nil {
 		return domain.APIKey{}, "", err

@@ -158,7 +158,7 @@ type Tenant struct {
 // NewTenant makes an account of the plan "test" and a key for it.
 func (s *Server) NewTenant(tb testing.TB, options ...func(*app.NewAccount)) *Tenant {
 	tb.Helper()
-	n := app.NewAccount{Name: tb.Name(), Plan: "test"}
+	n := app.NewAccount{Name: nameOf(tb), Plan: "test"}
 	for _, option := range options {
 		option(&n)
 	}
@@ -170,6 +170,12 @@ func (s *Server) NewTenant(tb testing.TB, options ...func(*app.NewAccount)) *Ten
 	t.Key = t.NewKey(tb)
 	t.API = t.Client(tb, t.Key)
 	return t
+}
+
+// nameOf is the end of the test's name, as much of it as names may have.
+func nameOf(tb testing.TB) string {
+	name := tb.Name()
+	return name[max(0, len(name)-100):]
 }
 
 // NewPartner makes a partner account.
@@ -187,7 +193,7 @@ func (t *Tenant) NewChild(tb testing.TB) *Tenant {
 // NewKey makes another key with the scopes, all by default.
 func (t *Tenant) NewKey(tb testing.TB, scopes ...string) string {
 	tb.Helper()
-	_, secret, err := t.Server.Operator.CreateKey(tb.Context(), app.NewKey{Account: t.ID, Name: tb.Name(), Scopes: scopes})
+	_, secret, err := t.Server.Operator.CreateKey(tb.Context(), app.NewKey{Account: t.ID, Name: nameOf(tb), Scopes: scopes})
 	if err != nil {
 		tb.Fatal(err)
 	}
