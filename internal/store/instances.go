@@ -106,6 +106,9 @@ func insertInstance(sc scope, in *domain.Instance) error {
 	if violated(create.Error, "instances_external_id", "instances.external_id") {
 		return externalIDInUse()
 	}
+	if violated(create.Error, "instances_token_digest", "instances.token_digest") {
+		return tokenInUse()
+	}
 	if create.Error != nil {
 		return create.Error
 	}
@@ -131,6 +134,11 @@ func existingOr(sc scope, in *domain.Instance, otherwise error) error {
 func limitReached() *domain.Error {
 	return domain.NewError(domain.CodeInstanceLimitReached,
 		"The account has as many instances as its plan allows. Delete one that is not needed, or ask for a larger plan.")
+}
+
+// tokenInUse is for tokens that callers chose; ours never meet.
+func tokenInUse() *domain.Error {
+	return domain.Invalid(domain.Detail{Field: "token", Code: "in_use", Message: "it cannot be used. Choose another, long and random token."})
 }
 
 func checkInstanceTexts(in *domain.Instance) error {

@@ -3,7 +3,9 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -25,6 +27,9 @@ func (s *Store) openSQLite(ctx context.Context) error {
 		return fmt.Errorf("make the data directory: %w", err)
 	}
 	path := filepath.Join(dir, sqliteFile)
+	if err := makePrivate(path); err != nil {
+		return fmt.Errorf("make %s: %w", path, err)
+	}
 	// Two pools, because a transaction that reads before it writes fails when another one has written in
 	// between. So whoever may write waits for the one connection, and begins by taking the write lock.
 	if s.writer, _, err = s.openSQLitePool(ctx, path, url.Values{"_txlock": {"immediate"}}, 1); err != nil {
@@ -33,6 +38,24 @@ func (s *Store) openSQLite(ctx context.Context) error {
 	readers := max(4, runtime.GOMAXPROCS(0))
 	s.reader, s.pages, err = s.openSQLitePool(ctx, path, url.Values{"_query_only": {"1"}}, readers)
 	return err
+}
+
+// makePrivate makes the database's file, unless it is there, so that only its owner may read it: SQLite would
+// leave that to the umask. The files beside it get the mode of this one. The file is closed before it gets
+// its name, because to close a file gives up every lock that this process has on it.
+func makePrivate(path string) error {
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	file, err := os.CreateTemp(filepath.Dir(path), ".new-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	err = errors.Join(file.Close(), os.Link(file.Name(), path))
+	if errors.Is(err, fs.ErrExist) || errors.Is(err, errors.ErrUnsupported) || errors.Is(err, fs.ErrPermission) {
+		err = nil // another process was quicker, or the file system has no links: SQLite makes it
+	}
+	return errors.Join(err, os.Remove(file.Name()))
 }
 
 func (s *Store) openSQLitePool(ctx context.Context, path string, options url.Values, conns int) (*gorm.DB, *sql.DB, error) {
