@@ -138,7 +138,7 @@ func (n *neighbourhood) intruders(tb testing.TB) []intruder {
 	partner := &household{name: "the partner", ids: above, tenant: n.Tenant, asker: n.asker, looker: n.looker}
 	own := &household{name: "the same account", ids: map[string]string{"Instance": n.NewInstance(tb, canary).ID}, tenant: n.Tenant, asker: n.asker, looker: n.looker}
 	others := append([]*household{own}, strangers...)
-	childToken := mint(tb, n.asker.with("X-Account-Id", child.ID), `{}`)
+	childToken := mint(tb, n.with("X-Account-Id", child.ID), `{}`)
 	childInstance := instanceToken(tb, n.Server, child)
 	return []intruder{
 		{name: "partner's key", bearer: n.Key, apikey: n.Key, ids: n.ids, victims: strangers},
