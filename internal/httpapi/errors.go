@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"math"
@@ -113,7 +112,7 @@ func (s *Server) handleError(err error, c echo.Context) {
 		in.status = statusClientGone
 		return
 	}
-	if status >= http.StatusInternalServerError {
+	if status == http.StatusInternalServerError || status > http.StatusInternalServerError && e.Err != nil { // draining has no cause
 		s.log.LogAttrs(c.Request().Context(), slog.LevelError, "request failed",
 			slog.String("requestId", in.requestID), slog.String("route", in.route), slog.String("error", err.Error()))
 	}
@@ -138,7 +137,7 @@ func writeError(c echo.Context, status int, e *domain.Error, requestID string) e
 	}
 	h.Set(echo.HeaderCacheControl, "no-store")
 	h.Del("ETag")
-	buf, err := json.Marshal(body)
+	buf, err := encode(body)
 	if err != nil {
 		return err
 	}
