@@ -98,7 +98,7 @@ func TestServeDrains(t *testing.T) {
 			t.Parallel()
 			s := newSite(engine.New(t))
 			_, key := s.newKey(t)
-			p := s.serve(t, "POMBAL_DRAIN_DELAY=1s")
+			p := s.serve(t, "POMBAL_DRAIN_DELAY=2s")
 			finish := beginCreate(t, p, key)
 
 			p.terminate(t)
@@ -106,14 +106,14 @@ func TestServeDrains(t *testing.T) {
 			ready := func(base string) func() error {
 				return func() error {
 					status, answer, err := call(t, c, http.MethodGet, base+"/readyz", "")
-					if err != nil || status != http.StatusServiceUnavailable || !strings.Contains(answer, "shutting down") {
-						return fmt.Errorf("/readyz answers %d (%v): %s", status, err, answer)
+					if err == nil && (status != http.StatusServiceUnavailable || !strings.Contains(answer, "shutting down")) {
+						err = fmt.Errorf("/readyz answers %d: %s", status, answer)
 					}
-					return nil
+					return err
 				}
 			}
-			eventually(t, 900*time.Millisecond, ready(p.url))
-			eventually(t, 900*time.Millisecond, ready(p.admin))
+			eventually(t, 1800*time.Millisecond, ready(p.url))
+			eventually(t, 1800*time.Millisecond, ready(p.admin))
 			mustCall(t, c, http.StatusOK, http.MethodGet, p.url+"/v1/instances", "", "Authorization", "Bearer "+key) // until load balancers have noticed
 			eventually(t, 10*time.Second, func() error { return closed(p.url) })
 			finish()
@@ -138,6 +138,7 @@ func beginCreate(t *testing.T, p *process, key string) (finish func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = conn.Close() })
 	_, err = fmt.Fprintf(conn, "POST /v1/instances HTTP/1.1\r\nHost: pombal\r\nAuthorization: Bearer %s\r\n"+
 		"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", key, len(body), body[:5])
 	if err != nil {
@@ -152,7 +153,6 @@ func beginCreate(t *testing.T, p *process, key string) (finish func()) {
 	})
 	return func() {
 		t.Helper()
-		defer func() { _ = conn.Close() }()
 		if _, err := io.WriteString(conn, body[5:]); err != nil {
 			t.Error(err)
 		}

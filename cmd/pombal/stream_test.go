@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -61,7 +62,7 @@ func (s *stream) finish() {
 		s.tb.Error(err)
 	}
 	s.http.CloseIdleConnections()
-	s.tb.Logf("%d creates were begun, %d confirmed; other answers: %v", s.next.Load(), s.confirmed(), s.odd)
+	s.tb.Logf("%d creates were begun, %d confirmed; other answers: %v", s.next.Load(), s.confirmed(), s.others())
 }
 
 // confirmed counts what was answered with 201.
@@ -71,13 +72,20 @@ func (s *stream) confirmed() int {
 	return len(s.made)
 }
 
+// others counts the answers that were no success.
+func (s *stream) others() map[string]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.odd)
+}
+
 // grow waits until n more creates have been confirmed.
 func (s *stream) grow(n int) {
 	s.tb.Helper()
 	target := s.confirmed() + n
 	eventually(s.tb, 60*time.Second, func() error {
 		if got := s.confirmed(); got < target {
-			return fmt.Errorf("%d of %d creates are confirmed; other answers: %v", got, target, s.odd)
+			return fmt.Errorf("%d of %d creates are confirmed; other answers: %v", got, target, s.others())
 		}
 		return nil
 	})
