@@ -20,7 +20,7 @@ import (
 	"github.com/pombal-api/pombal/internal/testkit/apitest"
 )
 
-// Everything here is derived from openapi.yaml, so that an operation that is added there is
+// The tests of every operation are derived from openapi.yaml, so that one that is added there is
 // tested, or fails for want of an object to call it with.
 
 // mountedElsewhere lists the operations that other packages answer.
@@ -336,6 +336,37 @@ func TestEveryIdempotentOperation_WhoseServerDies(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A refusal that the work itself came to is an answer like any other: repeated, it is the same.
+func TestIdempotentRefusals_AreRepeated(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *apitest.Server) {
+		w := newWorld(t, s)
+		narrow, child := bearer(t, s, w.NewKey(t, "keys:write", "instances:write")), bearer(t, s, w.child.Key)
+		instances := `"instanceIds":["` + unknownIDs()["Instance"] + `"]`
+		for i, call := range []struct {
+			from         *asker
+			target, body string
+			status       int
+		}{
+			{narrow, "/v1/instances", `{"name":"x","webhookUrl":"http://10.0.0.1/"}`, 400},
+			{narrow, "/v1/api-keys", `{"name":"x","scopes":["instances:read"]}`, 403},
+			{narrow, "/v1/api-keys", `{"name":"x","scopes":["keys:write"],"expiresAt":"2020-01-01T00:00:00.000Z"}`, 400},
+			{narrow, "/v1/api-keys", `{"name":"x","scopes":["keys:write"],` + instances + `}`, 404},
+			{narrow, "/v1/api-keys/" + unknownIDs()["ApiKey"] + "/rotate", `{}`, 404},
+			{narrow, "/v1/tokens", `{"scopes":["instances:read"]}`, 403},
+			{narrow, "/v1/tokens", `{` + instances + `}`, 404},
+			{child, "/v1/accounts", `{"name":"x"}`, 403},
+		} {
+			key := fmt.Sprintf("refused-%d", i)
+			first := call.from.do(t, "POST", call.target, []byte(call.body), "Idempotency-Key", key)
+			again := call.from.do(t, "POST", call.target, []byte(call.body), "Idempotency-Key", key)
+			if first.Status != call.status || again.Status != call.status || again.refusal().Error.Code != first.refusal().Error.Code {
+				t.Errorf("POST %s %s: first %d %s, again %d %s", call.target, call.body, first.Status, first.Body, again.Status, again.Body)
+			}
+			again.is(t, call.status, first.refusal().Error.Code, "")
+		}
+	})
 }
 
 // dieDuring makes the call three times: the first one's answer is forgotten, then its claim lapses.
