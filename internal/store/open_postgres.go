@@ -76,9 +76,9 @@ func (s *Store) poolConfig() (*pgxpool.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the database URL is not valid: %w", err)
 	}
-	if cfg.ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeSimpleProtocol {
-		return nil, errors.New("the database URL must not ask for default_query_exec_mode=simple_protocol: " +
-			"pages are read in the binary format; behind a pooler without prepared statements use exec")
+	if mode := cfg.ConnConfig.DefaultQueryExecMode; mode == pgx.QueryExecModeSimpleProtocol || mode == pgx.QueryExecModeExec {
+		return nil, errors.New("the database URL must not ask for default_query_exec_mode=simple_protocol or exec: " +
+			"values and pages travel in the binary format; behind a pooler without prepared statements use cache_describe")
 	}
 	switch {
 	case s.cfg.MaxConns > 0:
