@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"testing"
@@ -82,6 +83,11 @@ func killDuringCreates(t *testing.T, s *site, more func(*process, *stream)) {
 	creates.repeat()
 	creates.check(s, p, partnerKey)
 	p.stop(t)
+	secrets := map[string]string{"a key": key, "the partner's key": partnerKey, "the secret": s.secret}
+	if u, err := url.Parse(s.URL); err == nil && u.User != nil {
+		secrets["the database's password"], _ = u.User.Password()
+	}
+	checkAbsent(t, "the log", p.log.String(), secrets)
 }
 
 // goroutines asks a server how many it has.

@@ -3,11 +3,14 @@ package app_test
 import (
 	"context"
 	"crypto/rand"
+	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -240,6 +243,43 @@ func TestDatabaseSilent(t *testing.T) {
 	allServed(t, s, calls, 10*time.Second)
 	network.cut()
 	allServed(t, s, calls, 10*time.Second)
+}
+
+// TestSQLiteLockedByAnother has another program keep the database's write lock, as a shell does in which
+// somebody forgot a transaction.
+func TestSQLiteLockedByAnother(t *testing.T) {
+	t.Parallel()
+	db := testkit.Database{Dir: t.TempDir()}
+	s := apitest.StartOn(t, db)
+	tenant, client := s.NewTenant(t), s.HTTP(t)
+	other, err := sql.Open("sqlite", "file:"+filepath.Join(db.Dir, "pombal.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = other.Close() }()
+	lock, err := other.Conn(t.Context())
+	if err == nil {
+		_, err = lock.ExecContext(t.Context(), "BEGIN IMMEDIATE")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	create := request{method: "POST", path: "/v1/instances", body: `{"name":"waits"}`, header: bearer(tenant.Key)}
+	if err := checkUnavailable(create, mustSend(t, client, s.URL, create)); err != nil {
+		t.Errorf("a create that cannot get the lock: %v", err)
+	}
+	for _, path := range []string{"/v1/instances", "/readyz"} { // who only reads does not notice
+		if got := mustSend(t, client, s.URL, request{method: "GET", path: path, header: bearer(tenant.Key)}); got.status != http.StatusOK {
+			t.Errorf("%s answered %d: %s", path, got.status, got.body)
+		}
+	}
+	_, err = lock.ExecContext(t.Context(), "ROLLBACK")
+	if err := errors.Join(err, lock.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if got := mustSend(t, client, s.URL, create); got.status != http.StatusCreated {
+		t.Errorf("after the lock was released, a create is answered %d: %s", got.status, got.body)
+	}
 }
 
 // TestLostCommitIsNotRepeated breaks the connection to the database between a commit and its confirmation:
