@@ -57,14 +57,14 @@ const (
 
 func (g *growthSuite) run(ctx context.Context) error {
 	s := g.stage
-	server, err := s.serve(ctx, "growth", node{DatabaseURL: s.databaseURL})
+	server, err := s.serve(ctx, "growth", s.binary, node{DatabaseURL: s.databaseURL})
 	if err != nil {
 		return err
 	}
-	if err := g.engine(ctx, enginePostgres, server, s.postgres.PID, s.data); err != nil || s.sqliteData == nil {
+	if err = g.engine(ctx, enginePostgres, server, s.postgres.PID, s.data); err != nil || s.sqliteData == nil {
 		return err
 	}
-	if server, err = s.serve(ctx, "growth-sqlite", node{DataDir: s.dataDir}); err != nil {
+	if server, err = s.serve(ctx, "growth-sqlite", s.binary, node{DataDir: s.dataDir}); err != nil {
 		return err
 	}
 	return g.engine(ctx, engineSQLite, server, 0, s.sqliteData)

@@ -53,6 +53,9 @@ func (r *report) writeGrowth(p *printer, engine string) {
 }
 
 func (r *report) writeCase(p *printer, engine, name string, accounts []int, partner int) {
+	if r.cell(engine, name, accounts[len(accounts)-1], false) == nil && r.cell(engine, name, partner, true) == nil {
+		return // no account is large enough
+	}
 	p.f("| %s |", name)
 	for _, size := range accounts {
 		p.f(" %s |", r.cell(engine, name, size, false))
@@ -90,5 +93,13 @@ func thousands(n int) string {
 	return text
 }
 
-// busiest returns what others used of the processors in the results, as the median.
-func busiest(results []load.Result) float64 { return medianOf(results, othersCores) }
+// noise returns how many cores others used while an engine's growth was measured, as the median.
+func (r *report) noise(engine string) float64 {
+	var results []load.Result
+	for _, c := range r.Growth {
+		if c.Engine == engine {
+			results = append(results, c.Results...)
+		}
+	}
+	return medianOf(results, othersCores)
+}

@@ -14,10 +14,11 @@ import (
 
 // The variants of the list suite, in the order in which a round asks them.
 const (
-	variantFloor  = "floor"
-	variantPombal = "pombal"
-	variantStatic = "static"
-	variantSQLite = "pombal-sqlite"
+	variantFloor    = "floor"
+	variantPombal   = "pombal"
+	variantBaseline = "pombal-baseline" // another binary
+	variantStatic   = "static"
+	variantSQLite   = "pombal-sqlite"
 )
 
 // variant is one server of the list suite.
@@ -82,17 +83,13 @@ func (l *listSuite) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	pombal, err := s.serve(ctx, variantPombal, node{DatabaseURL: s.databaseURL})
-	if err != nil {
-		return err
-	}
-	servers := []*child.Server{floor, pombal}
-	if s.sqliteData != nil {
-		sqlite, err := s.serve(ctx, variantSQLite, node{DataDir: s.dataDir})
-		if err != nil {
+	servers := []*child.Server{floor}
+	for _, n := range l.nodes() {
+		var server *child.Server
+		if server, err = s.serve(ctx, n.name, n.binary, n.node); err != nil {
 			return err
 		}
-		servers = append(servers, sqlite)
+		servers = append(servers, server)
 	}
 	bodies, err := l.compare(ctx, servers)
 	if err != nil {
@@ -102,11 +99,31 @@ func (l *listSuite) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, server := range slices.Insert(servers, 2, static) {
+	servers = append(servers, static)
+	for _, server := range servers {
 		l.variants = append(l.variants, l.variant(server, bodies))
 	}
-	_, err = l.compare(ctx, append(servers, static))
+	_, err = l.compare(ctx, servers)
 	return err
+}
+
+// measuredNode is a node of the list suite.
+type measuredNode struct {
+	name, binary string
+	node         node
+}
+
+// nodes lists the nodes.
+func (l *listSuite) nodes() []measuredNode {
+	s := l.stage
+	nodes := []measuredNode{{variantPombal, s.binary, node{DatabaseURL: s.databaseURL}}}
+	if s.options.baseline != "" {
+		nodes = append(nodes, measuredNode{variantBaseline, s.options.baseline, node{DatabaseURL: s.databaseURL}})
+	}
+	if s.sqliteData != nil {
+		nodes = append(nodes, measuredNode{variantSQLite, s.binary, node{DataDir: s.dataDir}})
+	}
+	return nodes
 }
 
 // compare asks every server for every account's page, and returns the pages by Authorization header. Any
@@ -152,7 +169,7 @@ func difference(a, b []byte) string {
 
 func (l *listSuite) variant(server *child.Server, bodies map[string][]byte) *variant {
 	v := &variant{server: server}
-	if server.Name == variantFloor || server.Name == variantPombal {
+	if server.Name == variantFloor || server.Name == variantPombal || server.Name == variantBaseline {
 		v.database = l.stage.postgres.PID
 	}
 	for _, a := range l.stage.listAccounts() {

@@ -25,6 +25,7 @@ type options struct {
 	postgres      string
 	sharedBuffers string
 	binary        string
+	baseline      string
 	json          string
 	profileDir    string
 }
@@ -57,6 +58,7 @@ func parseOptions(args []string, errOut io.Writer) (*options, error) {
 	f.StringVar(&o.postgres, "postgres", "", "`URL` of a server on which to make a database, as a superuser; without it a private server is started")
 	f.StringVar(&o.sharedBuffers, "shared-buffers", defaultBuffers(), "shared_buffers of the private server")
 	f.StringVar(&o.binary, "binary", "", "the pombal binary to measure; without it the one of this tree is built")
+	f.StringVar(&o.baseline, "baseline", "", "another pombal binary, to measure in the same rounds of the list suite, such as that of an earlier commit")
 	f.StringVar(&o.json, "json", "", "`file` for every single measurement")
 	f.StringVar(&o.profileDir, "profile", "", "measure nothing; write CPU profiles of the service and of the floor at 32 connections to this `folder`")
 	if err := f.Parse(args); err != nil {

@@ -37,7 +37,7 @@ var client = &http.Client{Timeout: time.Minute}
 
 // ask asks once and returns the body.
 func (q question) ask(ctx context.Context, addr string) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+q.path, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+q.path, nil) //nolint:gosec // a server that the benchmark has started
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +45,7 @@ func (q question) ask(ctx context.Context, addr string) ([]byte, error) {
 	if q.account != "" {
 		req.Header.Set("X-Account-Id", q.account)
 	}
-	res, err := client.Do(req)
+	res, err := client.Do(req) //nolint:gosec // as above
 	if err != nil {
 		return nil, err
 	}

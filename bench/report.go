@@ -159,7 +159,7 @@ func (r *report) writeList(p *printer, conns int) {
 	}
 	p.f("\n| list, %d connections | req/s | ratio to floor (95 %%) | p50 ms | p99 ms | server CPU µs | PostgreSQL CPU µs | others' cores |\n", conns)
 	p.f("|---|--:|---|--:|--:|--:|--:|--:|\n")
-	for _, variant := range []string{variantFloor, variantPombal, variantSQLite, variantStatic} {
+	for _, variant := range []string{variantFloor, variantPombal, variantBaseline, variantSQLite, variantStatic} {
 		results := r.of(variant, conns)
 		if len(results) == 0 {
 			continue

@@ -45,12 +45,12 @@ func play(ctx context.Context, role string, args []string) (err error) {
 	if len(args) != 1 {
 		return errors.New("a role needs its script")
 	}
-	raw, err := os.ReadFile(args[0])
+	raw, err := os.ReadFile(args[0]) //nolint:gosec // written by the benchmark for this process
 	if err != nil {
 		return err
 	}
 	var s script
-	if err := json.Unmarshal(raw, &s); err != nil {
+	if err = json.Unmarshal(raw, &s); err != nil {
 		return fmt.Errorf("read the script: %w", err)
 	}
 	stop, err := startProfile(s.Profile)

@@ -221,8 +221,8 @@ func (s *stage) environment(n node) []string {
 }
 
 // serve starts the real binary.
-func (s *stage) serve(ctx context.Context, name string, n node) (*child.Server, error) {
-	cmd := exec.Command(s.binary, "serve") //nolint:gosec,noctx // the binary under test; it ends by Close
+func (s *stage) serve(ctx context.Context, name, binary string, n node) (*child.Server, error) {
+	cmd := exec.Command(binary, "serve") //nolint:noctx // it ends by Close
 	cmd.Env = s.environment(n)
 	return s.launch(ctx, name, cmd)
 }
@@ -234,7 +234,7 @@ func (s *stage) cast(ctx context.Context, name, role string, part script) (*chil
 		return nil, err
 	}
 	path := filepath.Join(s.dir, name+".json")
-	if err := os.WriteFile(path, raw, 0o600); err != nil {
+	if err = os.WriteFile(path, raw, 0o600); err != nil { //nolint:gosec // in the benchmark's own folder
 		return nil, err
 	}
 	return s.launch(ctx, name, exec.Command(s.self, role, path)) //nolint:gosec,noctx // this program; it ends by Close

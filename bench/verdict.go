@@ -54,7 +54,7 @@ func (r *report) judgeList() []verdict {
 	if len(floor) == 0 || len(pombal) == 0 {
 		return nil
 	}
-	noise := max(busiest(floor), busiest(pombal))
+	noise := max(medianOf(floor, othersCores), medianOf(pombal, othersCores))
 	ratio := r.ratio(variantPombal, goalConns)
 	verdicts := []verdict{atLeast("full stack against the floor, 32 connections", ratio, goalRatio, noise)}
 	if len(r.of(variantSQLite, goalConns)) > 0 {
@@ -62,11 +62,7 @@ func (r *report) judgeList() []verdict {
 			r.ratio(variantSQLite, goalConns), goalSQLiteRatio, noise))
 	}
 	extra := stats.Bootstrap(differences(pombal, floor, serverCPU))
-	v := verdict{"server CPU above the floor's per call ≤ 50 µs", fmt.Sprintf("%.0f µs (%.0f–%.0f)", extra.Median, extra.Low, extra.High), missed}
-	if extra.Median <= goalExtraMicros {
-		v.Verdict = reached
-	}
-	return append(verdicts, v)
+	return append(verdicts, atMost("server CPU above the floor's per call, µs", extra, goalExtraMicros, noise))
 }
 
 // differences returns a figure's difference in each round.
@@ -80,30 +76,24 @@ func differences(a, b []load.Result, of func(load.Result) float64) []float64 {
 
 // atLeast judges an estimate that should be high.
 func atLeast(goal string, e stats.Estimate, bound, noise float64) verdict {
-	v := verdict{fmt.Sprintf("%s ≥ %.2f", goal, bound), fmt.Sprintf("%.2f (%.2f–%.2f)", e.Median, e.Low, e.High), missed}
-	switch {
-	case e.Median >= bound:
-		v.Verdict = reached
-	case e.High >= bound && (noise > tolerableNoise || e.Wide(tolerableWidth)):
-		v.Verdict = inconclusive
-	}
-	return doubt(v, e, noise)
+	return judge(fmt.Sprintf("%s ≥ %.2f", goal, bound), e, e.Median >= bound, e.Low < bound && e.High >= bound, noise)
 }
 
 // atMost judges an estimate that should be low.
-func atMost(goal string, e stats.Estimate, bound float64) verdict {
-	v := verdict{fmt.Sprintf("%s ≤ %.1f", goal, bound), fmt.Sprintf("%.2f (%.2f–%.2f)", e.Median, e.Low, e.High), missed}
-	if e.Median <= bound {
-		v.Verdict = reached
-	}
-	return v
+func atMost(goal string, e stats.Estimate, bound, noise float64) verdict {
+	return judge(fmt.Sprintf("%s ≤ %.1f", goal, bound), e, e.Median <= bound, e.Low <= bound && e.High > bound, noise)
 }
 
-// doubt marks what noise may have decided.
-func doubt(v verdict, e stats.Estimate, noise float64) verdict {
-	if noise > tolerableNoise || e.Wide(tolerableWidth) {
+// judge decides by the median, unless the bound lies within the interval and the measurement was disturbed,
+// or others used so much that the interval itself means little.
+func judge(goal string, e stats.Estimate, good, close bool, noise float64) verdict {
+	v := verdict{goal, fmt.Sprintf("%.2f (%.2f–%.2f)", e.Median, e.Low, e.High), missed}
+	switch {
+	case noise > tolerableNoise || close && e.Wide(tolerableWidth):
 		v.Verdict = inconclusive
 		v.Measured += fmt.Sprintf("; others used %.2f cores", noise)
+	case good:
+		v.Verdict = reached
 	}
 	return v
 }
@@ -120,7 +110,7 @@ func (r *report) judgeGrowth() []verdict {
 		verdicts = append(verdicts, r.judgeDeep(engine, largest)...)
 		for _, name := range []string{caseFirst, caseFiltered, caseCursor} {
 			if e, ok := growth(r.cell(engine, name, partner, true), r.cell(engine, name, largest, false)); ok {
-				verdicts = append(verdicts, atMost(fmt.Sprintf("%s, %s: all children against one account", engine, name), e, goalPartner))
+				verdicts = append(verdicts, atMost(fmt.Sprintf("%s, %s: all children against one account", engine, name), e, goalPartner, r.noise(engine)))
 			}
 		}
 	}
@@ -138,9 +128,10 @@ func (r *report) judgeSizes(engine string, largest int) []verdict {
 		{1_000, []string{caseFirst, caseFiltered, caseCursor}},
 	} {
 		for _, name := range pair.cases {
-			if e, ok := growth(r.cell(engine, name, largest, false), r.cell(engine, name, pair.small, false)); ok {
+			e, ok := growth(r.cell(engine, name, largest, false), r.cell(engine, name, pair.small, false))
+			if ok && largest > pair.small {
 				goal := fmt.Sprintf("%s, %s: %s against %s", engine, name, thousands(largest), thousands(pair.small))
-				verdicts = append(verdicts, atMost(goal, e, goalGrowth))
+				verdicts = append(verdicts, atMost(goal, e, goalGrowth, r.noise(engine)))
 			}
 		}
 	}
@@ -152,5 +143,5 @@ func (r *report) judgeDeep(engine string, largest int) []verdict {
 	if c == nil {
 		return nil
 	}
-	return []verdict{atMost(fmt.Sprintf("%s, %s of %s, p50 ms", engine, caseDeep, thousands(largest)), stats.Bootstrap(c.values(p50)), goalDeep)}
+	return []verdict{atMost(fmt.Sprintf("%s, %s of %s, p50 ms", engine, caseDeep, thousands(largest)), stats.Bootstrap(c.values(p50)), goalDeep, r.noise(engine))}
 }

@@ -39,10 +39,10 @@ func (d *Data) LoadSQLite(ctx context.Context, path string) (err error) {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }()
-	if err := d.fillSQLite(ctx, tx); err != nil {
+	if err = d.fillSQLite(ctx, tx); err != nil {
 		return err
 	}
-	if err := tx.Commit(); err != nil {
+	if err = tx.Commit(); err != nil {
 		return err
 	}
 	_, err = db.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)")

@@ -49,10 +49,10 @@ func Start(ctx context.Context, dir string, settings []string) (*Server, error) 
 	if err != nil {
 		return nil, err
 	}
-	if err := c.init(ctx, settings); err != nil {
+	if err = c.init(ctx, settings); err != nil {
 		return nil, err
 	}
-	log, err := os.Create(filepath.Join(dir, "server.log"))
+	log, err := os.Create(filepath.Join(dir, "server.log")) //nolint:gosec // the folder that c.init has made
 	if err != nil {
 		return nil, err
 	}
@@ -142,7 +142,7 @@ func (s *Server) Close() error {
 
 // CreateDatabase makes an empty database and returns its URL and a function that drops it.
 func (s *Server) CreateDatabase(ctx context.Context, name string) (address string, drop func() error, err error) {
-	if err := s.exec(ctx, "CREATE DATABASE "+name+" TEMPLATE template0 STRATEGY file_copy"); err != nil {
+	if err = s.exec(ctx, "CREATE DATABASE "+name+" TEMPLATE template0 STRATEGY file_copy"); err != nil {
 		return "", nil, err
 	}
 	u, err := url.Parse(s.URL)

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pombal-api/pombal/internal/testkit"
+	"github.com/pombal-api/pombal/internal/testkit/apitest"
+)
+
+// TestMain lets the test binary play the roles of the benchmark.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-") {
+		if err := run(context.Background(), os.Args[1:], os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// TestEverything runs the whole benchmark with next to nothing: that answers are equal and totals right is
+// checked by the benchmark itself, the numbers are worth nothing.
+func TestEverything(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it builds the binary and starts a PostgreSQL server")
+	}
+	postgres := testkit.NewPostgres(t) // skips where there is none
+	report := filepath.Join(t.TempDir(), "report.json")
+	args := []string{
+		"-postgres", postgres, "-rows", "60000", "-sqlite-rows", "3000", "-conns", "1,32", "-rounds", "1", "-slice", "20ms",
+		"-growth-rounds", "1", "-growth-slice", "10ms", "-json", report,
+	}
+	var out bytes.Buffer
+	if err := run(t.Context(), args, &out); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"| pombal-sqlite |", "| offset 10,000 |", "all children against one account"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the report has no %q:\n%s", want, &out)
+		}
+	}
+	var saved struct {
+		List   []json.RawMessage `json:"list"`
+		Growth []json.RawMessage `json:"growth"`
+	}
+	raw, err := os.ReadFile(report)
+	if err == nil {
+		err = json.Unmarshal(raw, &saved)
+	}
+	if err != nil || len(saved.List) != 2*4 || len(saved.Growth) == 0 {
+		t.Errorf("the saved report has %d slices and %d cells: %v", len(saved.List), len(saved.Growth), err)
+	}
+}
+
+func TestFlags(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string]string{
+		"-suites nothing": "no suite", "-conns 0": "between 1 and 1000", "-rounds 0": "at least one round",
+		"-rows -1": "-rows must be", "more": "unknown argument",
+	} {
+		if _, err := parseOptions(strings.Fields(args), &bytes.Buffer{}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: the error is %v, not one with %q", args, err, want)
+		}
+	}
+	o, err := parseOptions([]string{"-full"}, &bytes.Buffer{})
+	if err != nil || o.rows != fullRows || o.sqliteRows != fullSQLiteRows || len(o.conns) != 3 {
+		t.Errorf("-full gives %+v, %v", o, err)
+	}
+}
+
+// TestListAllocations holds what a page of 50 takes from the heap, which does not depend on how busy the
+// machine is. One allocation for each row or column more would show here long before it shows in seconds.
+func TestListAllocations(t *testing.T) {
+	limits := map[string]float64{"postgres": 150, "sqlite": 1_000} // SQLite's driver makes a string of each text
+	for _, engine := range testkit.Engines() {
+		t.Run(engine.Name, func(t *testing.T) {
+			tenant := apitest.Start(t, engine).NewTenant(t)
+			for i := range 60 {
+				tenant.NewInstance(t, fmt.Sprintf("Instance %d", i))
+			}
+			request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, listPath, nil)
+			request.Header.Set("Authorization", "Bearer "+tenant.Key)
+			answer := &discard{header: http.Header{}}
+			got := testing.AllocsPerRun(200, func() {
+				clear(answer.header)
+				tenant.Server.App.Handler().ServeHTTP(answer, request)
+			})
+			if answer.status != http.StatusOK || answer.bytes < 10_000 {
+				t.Fatalf("answered %d with %d bytes", answer.status, answer.bytes)
+			}
+			t.Logf("%.0f allocations", got)
+			if got > limits[engine.Name] {
+				t.Errorf("a page takes %.0f allocations, more than %.0f", got, limits[engine.Name])
+			}
+		})
+	}
+}
+
+// discard is an answer that nobody reads.
+type discard struct {
+	header        http.Header
+	status, bytes int
+}
+
+func (d *discard) Header() http.Header { return d.header }
+
+func (d *discard) Write(b []byte) (int, error) {
+	d.bytes += len(b)
+	return len(b), nil
+}
+
+func (d *discard) WriteHeader(status int) { d.status = status }
