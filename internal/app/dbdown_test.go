@@ -265,7 +265,7 @@ func TestSQLiteLockedByAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	create := request{method: "POST", path: "/v1/instances", body: `{"name":"waits"}`, header: bearer(tenant.Key)}
-	if err := checkUnavailable(create, mustSend(t, client, s.URL, create)); err != nil {
+	if err = checkUnavailable(create, mustSend(t, client, s.URL, create)); err != nil {
 		t.Errorf("a create that cannot get the lock: %v", err)
 	}
 	for _, path := range []string{"/v1/instances", "/readyz"} { // who only reads does not notice
@@ -274,7 +274,7 @@ func TestSQLiteLockedByAnother(t *testing.T) {
 		}
 	}
 	_, err = lock.ExecContext(t.Context(), "ROLLBACK")
-	if err := errors.Join(err, lock.Close()); err != nil {
+	if err = errors.Join(err, lock.Close()); err != nil {
 		t.Fatal(err)
 	}
 	if got := mustSend(t, client, s.URL, create); got.status != http.StatusCreated {
