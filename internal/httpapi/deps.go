@@ -86,6 +86,7 @@ type AccountStore interface {
 
 	ClaimIdempotency(ctx context.Context, claim domain.IdempotencyClaim) (domain.IdempotencyResult, error)
 	FinishIdempotency(ctx context.Context, key string, fingerprint [32]byte, resource domain.ID, answer domain.StoredAnswer) error
+	ForgetIdempotency(ctx context.Context, key string, fingerprint [32]byte, resource domain.ID) error
 	ReleaseIdempotency(ctx context.Context, key string, fingerprint [32]byte, resource domain.ID) error
 }
 

@@ -70,16 +70,11 @@ func (s *Server) once(ctx context.Context, c echo.Context, keys []string, body [
 	return s.conclude(ctx, c, account, claim, r, err)
 }
 
-// conclude records the answer of the work, also a refusal, and sends it. When the work failed for a
-// reason that may pass, a retry may work at once, on the same object: nobody knows how far this one got.
+// conclude records the answer of the work and sends it.
 func (s *Server) conclude(ctx context.Context, c echo.Context, account AccountStore, claim domain.IdempotencyClaim, r reply, workErr error) error {
 	if workErr != nil {
-		status, e := classify(workErr)
-		if status < http.StatusInternalServerError && e.RetryAfter == 0 {
-			return s.concludeRefusal(ctx, c, account, claim, status, e, workErr)
-		}
-		if err := account.ReleaseIdempotency(ctx, claim.Key, claim.Fingerprint, claim.Resource); err != nil {
-			s.log.WarnContext(ctx, "idempotency claim not released; it ends by itself", "requestId", infoOf(c).requestID, "error", err)
+		if err := s.concludeFailure(ctx, c, account, claim, workErr); err != nil {
+			s.log.WarnContext(ctx, "idempotency claim not settled; it ends by itself", "requestId", infoOf(c).requestID, "error", err)
 		}
 		return workErr
 	}
@@ -93,18 +88,25 @@ func (s *Server) conclude(ctx context.Context, c echo.Context, account AccountSt
 	return s.send(c, r)
 }
 
-// concludeRefusal keeps a refusal. Its body is made again at each replay, with that request's id.
-func (s *Server) concludeRefusal(ctx context.Context, c echo.Context, account AccountStore, claim domain.IdempotencyClaim, status int, e *domain.Error, workErr error) error {
+// concludeFailure decides what becomes of a claim whose work failed.
+func (s *Server) concludeFailure(ctx context.Context, c echo.Context, account AccountStore, claim domain.IdempotencyClaim, workErr error) error {
+	status, e := classify(workErr)
+	switch {
+	case status >= http.StatusInternalServerError || e.RetryAfter > 0:
+		// It may pass. A retry may work at once, on the same object: nobody knows how far this one got.
+		return account.ReleaseIdempotency(ctx, claim.Key, claim.Fingerprint, claim.Resource)
+	case status != http.StatusConflict:
+		// The request itself was wrong: it may be corrected under the same key.
+		return account.ForgetIdempotency(ctx, claim.Key, claim.Fingerprint, claim.Resource)
+	}
+	// The work was tried and the state of things stood against it: that is an answer like any other. Its
+	// body is made again at each replay, with that request's id.
 	plain, err := json.Marshal(domain.Error{Code: e.Code, Message: e.Message, Details: e.Details})
 	if err != nil {
-		return workErr
+		return err
 	}
 	sealed := s.deps.Seal.Seal(plain, idempotencyPlace(infoOf(c).principal, claim.Key))
-	err = account.FinishIdempotency(ctx, claim.Key, claim.Fingerprint, claim.Resource, domain.StoredAnswer{Status: status, Sealed: sealed})
-	if err != nil {
-		s.log.ErrorContext(ctx, "refusal not kept for replay", "requestId", infoOf(c).requestID, "error", err)
-	}
-	return workErr
+	return account.FinishIdempotency(ctx, claim.Key, claim.Fingerprint, claim.Resource, domain.StoredAnswer{Status: status, Sealed: sealed})
 }
 
 // replay sends a stored answer again.

@@ -91,6 +91,14 @@ func (a *Account) ReleaseIdempotency(ctx context.Context, key string, fingerprin
 	})
 }
 
+// ForgetIdempotency takes a claim back whose work was refused before it changed anything, so that the
+// key may be used for the corrected request.
+func (a *Account) ForgetIdempotency(ctx context.Context, key string, fingerprint [32]byte, resource domain.ID) error {
+	return a.s.write(ctx, a.wall(), func(sc scope) error {
+		return claimed(sc, key, fingerprint, resource).Delete(&idempotencyRow{}).Error
+	})
+}
+
 // claimed narrows to one unfinished claim.
 func claimed(sc scope, key string, fingerprint [32]byte, resource domain.ID) *gorm.DB {
 	return sc.rows(&idempotencyRow{}).Where(eq("key", key)).Where(eq("status", 0)).
