@@ -39,7 +39,7 @@ func completeAccount(a *domain.Account) {
 func truncated(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
 
 // createAccount adds the account that sc is bound to.
-func createAccount(sc scope, a *domain.Account) (err error) {
+func createAccount(sc scope, a *domain.Account) error {
 	row := newAccountRow(a)
 	create := sc.all(&accountRow{}).Clauses(keepExisting("id")).Create(&row)
 	if violated(create.Error, "accounts_external_id", "accounts.external_id") {
@@ -49,7 +49,8 @@ func createAccount(sc scope, a *domain.Account) (err error) {
 		return create.Error
 	}
 	if create.RowsAffected == 0 {
-		*a, err = boundAccount(sc)
+		existing, err := boundAccount(sc)
+		*a = existing
 		return err
 	}
 	if err := openCounts(sc, a.ID, a.ParentID); err != nil {
@@ -126,15 +127,11 @@ func withOrigins(sc scope, rows []accountRow) ([]domain.Account, error) {
 }
 
 // AccountByID returns any account. CodeAccountNotFound when there is none.
-func (s *Store) AccountByID(ctx context.Context, id domain.ID) (a domain.Account, err error) {
-	err = s.read(ctx, wall{account: id}, func(sc scope) error {
-		if id.IsZero() {
-			return domain.AccountNotFound()
-		}
-		a, err = boundAccount(sc)
-		return err
-	})
-	return a, err
+func (s *Store) AccountByID(ctx context.Context, id domain.ID) (domain.Account, error) {
+	if id.IsZero() {
+		return domain.Account{}, domain.AccountNotFound()
+	}
+	return load(ctx, s, wall{account: id}, boundAccount)
 }
 
 // Accounts lists all accounts for the operator, oldest first.
@@ -143,21 +140,18 @@ func (s *Store) Accounts(ctx context.Context, p domain.PageRequest) ([]domain.Ac
 }
 
 // accountPage lists the accounts that the wall lets through.
-func (s *Store) accountPage(ctx context.Context, w wall, p domain.PageRequest) (list []domain.Account, info domain.PageInfo, err error) {
-	err = s.snapshot(ctx, w, func(sc scope) error {
-		rows, page, err := readPage(sc, accountRow{}, p, accountPosition)
+func (s *Store) accountPage(ctx context.Context, w wall, p domain.PageRequest) ([]domain.Account, domain.PageInfo, error) {
+	position := func(r *accountRow) domain.Cursor {
+		return domain.Cursor{CreatedAt: r.Created.time(), ID: domain.ID(r.ID)}
+	}
+	return pageOf(ctx, s, w, func(sc scope) ([]domain.Account, domain.PageInfo, error) {
+		rows, info, err := readPage(sc, accountRow{}, p, position)
 		if err != nil {
-			return err
+			return nil, info, err
 		}
-		info = page
-		list, err = withOrigins(sc, rows)
-		return err
+		list, err := withOrigins(sc, rows)
+		return list, info, err
 	})
-	return list, info, err
-}
-
-func accountPosition(r *accountRow) domain.Cursor {
-	return domain.Cursor{CreatedAt: r.Created.time(), ID: domain.ID(r.ID)}
 }
 
 // SetAccount changes any account for the operator. CodeAccountNotFound when there is none.
@@ -174,27 +168,27 @@ func (a *Account) Update(ctx context.Context, patch domain.AccountPatch, at time
 	return a.s.updateAccount(ctx, a.id, domain.AccountAdminPatch{AccountPatch: patch}, at)
 }
 
-func (s *Store) updateAccount(ctx context.Context, id domain.ID, patch domain.AccountAdminPatch, at time.Time) (account domain.Account, err error) {
+func (s *Store) updateAccount(ctx context.Context, id domain.ID, patch domain.AccountAdminPatch, at time.Time) (domain.Account, error) {
 	if err := checkAccountPatch(patch); err != nil {
-		return account, err
+		return domain.Account{}, err
 	}
-	err = s.write(ctx, wall{account: id}, func(sc scope) error {
+	return change(ctx, s, wall{account: id}, func(sc scope) (domain.Account, error) {
 		var row accountRow
 		if err := orNotFound(sc.rows(&row).Clauses(forUpdate()).Take(&row).Error, domain.AccountNotFound); err != nil {
-			return err
+			return domain.Account{}, err
 		}
-		if account, err = boundAccount(sc); err != nil {
-			return err
+		account, err := boundAccount(sc)
+		if err != nil {
+			return account, err
 		}
 		before := account
 		patchAccount(&account, patch)
 		if newAccountRow(&before) == newAccountRow(&account) && slices.Equal(before.AllowedOrigins, account.AllowedOrigins) {
-			return nil
+			return account, nil
 		}
 		account.UpdatedAt = truncated(at)
-		return saveAccount(sc, &account)
+		return account, saveAccount(sc, &account)
 	})
-	return account, err
 }
 
 func checkAccountPatch(p domain.AccountAdminPatch) error {
@@ -247,17 +241,15 @@ func setOrigins(sc scope, origins []string) error {
 }
 
 // OriginAllowed reports whether any account lists the browser origin.
-func (s *Store) OriginAllowed(ctx context.Context, origin string) (found bool, err error) {
+func (s *Store) OriginAllowed(ctx context.Context, origin string) (bool, error) {
 	if !isText(origin) {
 		return false, nil
 	}
-	err = s.read(ctx, wall{pass: passOriginAllowed}, func(sc scope) error {
+	return load(ctx, s, wall{pass: passOriginAllowed}, func(sc scope) (bool, error) {
 		var rows []originRow
 		err := sc.all(&originRow{}).Where(eq("origin", origin)).Limit(1).Find(&rows).Error
-		found = len(rows) > 0
-		return err
+		return len(rows) > 0, err
 	})
-	return found, err
 }
 
 // set assigns the value of a patch's field, if there is one.

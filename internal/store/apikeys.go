@@ -14,39 +14,30 @@ import (
 
 // KeyByLookup finds a key of any account by its public part, or by the one it had before its last
 // rotation; revoked and expired ones too. CodeAPIKeyNotFound when there is none.
-func (s *Store) KeyByLookup(ctx context.Context, lookup string) (key domain.APIKey, err error) {
+func (s *Store) KeyByLookup(ctx context.Context, lookup string) (domain.APIKey, error) {
 	if lookup == "" || !isText(lookup) {
-		return key, domain.APIKeyNotFound()
+		return domain.APIKey{}, domain.APIKeyNotFound()
 	}
-	err = s.read(ctx, wall{pass: passKeyByLookup}, func(sc scope) error {
+	return load(ctx, s, wall{pass: passKeyByLookup}, func(sc scope) (domain.APIKey, error) {
 		var row keyRow
 		err := sc.all(&row).Where(eq("lookup", lookup)).Take(&row).Error
 		if errors.Is(err, gorm.ErrRecordNotFound) {
 			err = sc.all(&row).Where(eq("previous_lookup", lookup)).Take(&row).Error
 		}
-		key = row.domain()
-		return orNotFound(err, domain.APIKeyNotFound)
+		return row.domain(), orNotFound(err, domain.APIKeyNotFound)
 	})
-	return key, err
 }
 
 // KeyByID returns a key of an account, revoked and expired ones too. CodeAPIKeyNotFound when there is none.
-func (s *Store) KeyByID(ctx context.Context, account, id domain.ID) (key domain.APIKey, err error) {
+func (s *Store) KeyByID(ctx context.Context, account, id domain.ID) (domain.APIKey, error) {
 	if account.IsZero() {
-		return key, domain.APIKeyNotFound()
+		return domain.APIKey{}, domain.APIKeyNotFound()
 	}
-	err = s.read(ctx, wall{account: account}, func(sc scope) error {
-		row, err := boundKey(sc, id)
-		key = row.domain()
-		return err
+	return load(ctx, s, wall{account: account}, func(sc scope) (domain.APIKey, error) {
+		var row keyRow
+		err := sc.rows(&row).Where(eq("id", uid(id))).Take(&row).Error
+		return row.domain(), orNotFound(err, domain.APIKeyNotFound)
 	})
-	return key, err
-}
-
-// boundKey reads a key of the account that sc is bound to.
-func boundKey(sc scope, id domain.ID) (row keyRow, err error) {
-	query := sc.rows(&row).Where(eq("id", uid(id)))
-	return row, orNotFound(query.Take(&row).Error, domain.APIKeyNotFound)
 }
 
 // lockedKey reads and locks a key of the account that sc is bound to, unless it is revoked.
@@ -81,19 +72,18 @@ func (s *Store) TouchKeys(ctx context.Context, uses map[domain.ID]domain.KeyUse)
 }
 
 // APIKeys lists the keys that are not revoked, oldest first.
-func (a *Account) APIKeys(ctx context.Context, p domain.PageRequest) (keys []domain.APIKey, info domain.PageInfo, err error) {
+func (a *Account) APIKeys(ctx context.Context, p domain.PageRequest) ([]domain.APIKey, domain.PageInfo, error) {
 	position := func(r *keyRow) domain.Cursor {
 		return domain.Cursor{CreatedAt: r.Created.time(), ID: domain.ID(r.ID)}
 	}
-	err = a.s.snapshot(ctx, a.wall(), func(sc scope) error {
-		rows, page, err := readPage(sc, keyRow{}, p, position, eq("revoked_at", millis(0)))
-		info, keys = page, make([]domain.APIKey, len(rows))
+	return pageOf(ctx, a.s, a.wall(), func(sc scope) ([]domain.APIKey, domain.PageInfo, error) {
+		rows, info, err := readPage(sc, keyRow{}, p, position, eq("revoked_at", millis(0)))
+		keys := make([]domain.APIKey, len(rows))
 		for i := range rows {
 			keys[i] = rows[i].domain()
 		}
-		return err
+		return keys, info, err
 	})
-	return keys, info, err
 }
 
 // CreateAPIKey adds a key to the account, filling in the account, and the id and the time of creation
@@ -167,25 +157,23 @@ func (a *Account) RevokeAPIKey(ctx context.Context, id domain.ID, at time.Time) 
 
 // RotateAPIKey gives a key a new secret; the old one stays good for the overlap. CodeAPIKeyNotFound when
 // there is none, or none any more.
-func (a *Account) RotateAPIKey(ctx context.Context, id domain.ID, r domain.KeyRotation) (key domain.APIKey, err error) {
-	err = a.s.write(ctx, a.wall(), func(sc scope) error {
+func (a *Account) RotateAPIKey(ctx context.Context, id domain.ID, r domain.KeyRotation) (domain.APIKey, error) {
+	return change(ctx, a.s, a.wall(), func(sc scope) (domain.APIKey, error) {
 		row, err := lockedKey(sc, id)
 		if err != nil {
-			return err
+			return domain.APIKey{}, err
 		}
 		rotate(&row, r)
-		key = row.domain()
 		err = sc.rows(&keyRow{}).Where(eq("id", row.ID)).Updates(map[string]any{
 			"lookup": row.Lookup, "last_four": row.LastFour, "digest": row.Digest,
 			"previous_lookup": row.PreviousLookup, "previous_digest": row.PreviousDigest,
 			"previous_expires_at": row.PreviousExpires, "rotation_request": row.RotationRequest,
 		}).Error
 		if err != nil {
-			return err
+			return domain.APIKey{}, err
 		}
-		return recordAuthChange(sc)
+		return row.domain(), recordAuthChange(sc)
 	})
-	return key, err
 }
 
 // rotate applies a rotation. Repeated with the same request, it leaves the old secret and its end alone.

@@ -31,24 +31,22 @@ func recordAuthChange(sc scope) error {
 // AuthChanges returns the accounts of which something changed after a version, and the version reached.
 // complete is false when the changes since then are not all on record any more, or too many.
 func (s *Store) AuthChanges(ctx context.Context, after int64) (accounts []domain.ID, version int64, complete bool, err error) {
-	err = s.read(ctx, wall{}, func(sc scope) error {
+	changes, err := load(ctx, s, wall{}, func(sc scope) ([]authChangeRow, error) {
 		var v authVersionRow
-		if err := sc.all(&v).Where(eq("id", 1)).Take(&v).Error; err != nil {
-			return err
+		if failed := sc.all(&v).Where(eq("id", 1)).Take(&v).Error; failed != nil || v.Version == after {
+			version = v.Version
+			return nil, failed
 		}
-		version, accounts, complete = v.Version, nil, true
-		if version == after {
-			return nil
-		}
-		var changes []authChangeRow
+		version = v.Version
+		var rows []authChangeRow
 		// Whoever sees a version sees every earlier change, so this second look misses none.
-		err := sc.all(&authChangeRow{}).Where(clause.Gt{Column: "version", Value: after}).
-			Where(clause.Lte{Column: "version", Value: version}).Limit(maxAuthChanges).Find(&changes).Error
-		complete = int64(len(changes)) == version-after // versions have no gaps
-		accounts = changedAccounts(changes)
-		return err
+		return rows, sc.all(&authChangeRow{}).Where(clause.Gt{Column: "version", Value: after}).
+			Where(clause.Lte{Column: "version", Value: version}).Limit(maxAuthChanges).Find(&rows).Error
 	})
-	return accounts, version, complete, err
+	if err != nil {
+		return nil, 0, false, err
+	}
+	return changedAccounts(changes), version, int64(len(changes)) == version-after, nil // versions have no gaps
 }
 
 // changedAccounts returns each account once.

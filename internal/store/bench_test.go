@@ -21,7 +21,7 @@ func benchAccount(i int) domain.ID { return domain.ID{0: 1, 6: 0x70, 14: byte(i 
 func BenchmarkEachInstancePostgres(b *testing.B) {
 	s, url := openStore(b, store.DialectPostgres)
 	conn := must[*pgx.Conn](b)(pgx.Connect(b.Context(), url))
-	defer conn.Close(b.Context())
+	defer func() { _ = conn.Close(b.Context()) }()
 	for i := range benchAccounts {
 		benchCreate(b, s, i)
 	}
@@ -77,7 +77,7 @@ func BenchmarkEachInstanceSQLite(b *testing.B) {
 		benchCreate(b, s, i)
 	}
 	db := must[*sql.DB](b)(sql.Open("sqlite", dir+"/pombal.db"))
-	defer db.Close()
+	defer func() { _ = db.Close() }()
 	for _, q := range []string{
 		`WITH RECURSIVE series (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM series WHERE i < 200000)
 		INSERT INTO instances (account_id, id, created_at, updated_at, connected_at, last_seen_at, version,

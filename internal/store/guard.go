@@ -163,10 +163,10 @@ func checkStatement(kind statementKind, stmt *gorm.Statement) error {
 
 // checkBound holds a statement on a tenant table against its wall.
 func checkBound(kind statementKind, stmt *gorm.Statement, want bound) error {
-	switch kind {
-	case kindCreate:
+	if kind == kindCreate {
 		return checkCreate(stmt, want)
-	case kindUpdate:
+	}
+	if kind == kindUpdate {
 		if err := checkAssignments(stmt); err != nil {
 			return err
 		}

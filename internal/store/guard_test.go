@@ -178,10 +178,11 @@ func (hint) ModifyStatement(stmt *gorm.Statement) {
 
 func rowsError(db *gorm.DB) error {
 	rows, err := db.Rows()
-	if err == nil {
-		err = errors.Join(rows.Err(), rows.Close())
+	if err != nil {
+		return err
 	}
-	return err
+	defer func() { _ = rows.Close() }()
+	return rows.Err()
 }
 
 // rowError returns the error of Row, which is nil itself when the statement was refused.

@@ -163,8 +163,9 @@ func (q *pageQuestion) arg(s slot) any {
 		return q.limit()
 	case slotOffset:
 		return q.page.Offset
+	default:
+		return nil
 	}
-	return nil
 }
 
 // pageSink takes the rows of a page as they come.

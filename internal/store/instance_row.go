@@ -34,6 +34,7 @@ type instanceRow struct {
 	TokenSealed   blob     `gorm:"column:token_sealed"`
 }
 
+// TableName tells GORM.
 func (instanceRow) TableName() string { return "instances" }
 
 func newInstanceRow(in *domain.Instance) instanceRow {

@@ -10,13 +10,11 @@ import (
 )
 
 // Instance returns an instance. CodeInstanceNotFound when the account has none with the id.
-func (a *Account) Instance(ctx context.Context, id domain.ID) (in domain.Instance, err error) {
-	err = a.s.read(ctx, a.wall(), func(sc scope) error {
+func (a *Account) Instance(ctx context.Context, id domain.ID) (domain.Instance, error) {
+	return load(ctx, a.s, a.wall(), func(sc scope) (domain.Instance, error) {
 		row, err := boundInstance(sc, id)
-		in = row.domain()
-		return err
+		return row.domain(), err
 	})
-	return in, err
 }
 
 // boundInstance reads an instance of the account that sc is bound to.
@@ -40,17 +38,15 @@ func lockedInstance(sc scope, id domain.ID, ifVersion int64) (row instanceRow, e
 
 // InstanceByToken finds an instance of any account by the digest of its token. CodeInstanceNotFound when
 // there is none.
-func (s *Store) InstanceByToken(ctx context.Context, digest []byte) (in domain.Instance, err error) {
+func (s *Store) InstanceByToken(ctx context.Context, digest []byte) (domain.Instance, error) {
 	if len(digest) == 0 {
-		return in, domain.InstanceNotFound()
+		return domain.Instance{}, domain.InstanceNotFound()
 	}
-	err = s.read(ctx, wall{pass: passInstanceByToken}, func(sc scope) error {
+	return load(ctx, s, wall{pass: passInstanceByToken}, func(sc scope) (domain.Instance, error) {
 		var row instanceRow
 		err := sc.all(&row).Where(eq("token_digest", digest)).Take(&row).Error
-		in = row.domain()
-		return orNotFound(err, domain.InstanceNotFound)
+		return row.domain(), orNotFound(err, domain.InstanceNotFound)
 	})
-	return in, err
 }
 
 // CreateInstance adds an instance to the account. It fills in the account, its partner and, where they are
@@ -156,27 +152,25 @@ func checkInstanceTexts(in *domain.Instance) error {
 
 // UpdateInstance changes what callers may change, if the version is ifVersion (0 for any). A patch that
 // changes nothing is no change. CodeInstanceNotFound, CodePreconditionFailed, CodeExternalIDInUse.
-func (a *Account) UpdateInstance(ctx context.Context, id domain.ID, patch domain.InstancePatch, ifVersion int64, at time.Time) (in domain.Instance, err error) {
-	patched := domain.Instance{}
+func (a *Account) UpdateInstance(ctx context.Context, id domain.ID, patch domain.InstancePatch, ifVersion int64, at time.Time) (domain.Instance, error) {
+	var patched domain.Instance
 	patchInstance(&patched, patch)
 	if err := checkInstanceTexts(&patched); err != nil {
-		return in, err
+		return domain.Instance{}, err
 	}
-	err = a.s.write(ctx, a.wall(), func(sc scope) error {
+	return change(ctx, a.s, a.wall(), func(sc scope) (domain.Instance, error) {
 		row, err := lockedInstance(sc, id, ifVersion)
 		if err != nil {
-			return err
+			return domain.Instance{}, err
 		}
-		in = row.domain()
-		before := in
+		before, in := row.domain(), row.domain()
 		patchInstance(&in, patch)
 		if sameSettings(&before, &in) {
-			return nil
+			return in, nil
 		}
 		in.UpdatedAt, in.Version = truncated(at), in.Version+1
-		return saveSettings(sc, &in)
+		return in, saveSettings(sc, &in)
 	})
-	return in, err
 }
 
 func patchInstance(in *domain.Instance, p domain.InstancePatch) {
@@ -208,20 +202,19 @@ func saveSettings(sc scope, in *domain.Instance) error {
 
 // DeleteInstance removes an instance if its version is ifVersion (0 for any), and returns what it was.
 // CodeInstanceNotFound, CodePreconditionFailed.
-func (a *Account) DeleteInstance(ctx context.Context, id domain.ID, ifVersion int64) (in domain.Instance, err error) {
-	err = a.s.write(ctx, a.wall(), func(sc scope) error {
+func (a *Account) DeleteInstance(ctx context.Context, id domain.ID, ifVersion int64) (domain.Instance, error) {
+	return change(ctx, a.s, a.wall(), func(sc scope) (domain.Instance, error) {
 		if _, err := lockCounts(sc); err != nil {
-			return orNotFound(err, domain.InstanceNotFound)
+			return domain.Instance{}, orNotFound(err, domain.InstanceNotFound)
 		}
 		row, err := lockedInstance(sc, id, ifVersion)
 		if err != nil {
-			return err
+			return domain.Instance{}, err
 		}
-		in = row.domain()
 		if err := sc.rows(&instanceRow{}).Where(eq("id", row.ID)).Delete(&instanceRow{}).Error; err != nil {
-			return err
+			return domain.Instance{}, err
 		}
-		return changeCounts(sc, in.PartnerID, deltas{in.Status: -1})
+		in := row.domain()
+		return in, changeCounts(sc, in.PartnerID, deltas{in.Status: -1})
 	})
-	return in, err
 }

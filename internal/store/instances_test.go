@@ -151,7 +151,7 @@ func TestInstances_Delete(t *testing.T) {
 		f.checkCounts(t)
 		same(t, "deleted", must[domain.Instance](t)(f.mine.DeleteInstance(ctx, in.ID, 4)), in)
 		for _, id := range []domain.ID{in.ID, {}, f.otherRow.ID} {
-			_, err := f.mine.DeleteInstance(ctx, id, 0)
+			_, err = f.mine.DeleteInstance(ctx, id, 0)
 			wantCode(t, "gone", err, domain.CodeInstanceNotFound)
 		}
 		nobody := must[*store.Account](t)(f.Account(domain.NewID(at(0))))

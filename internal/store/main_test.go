@@ -3,7 +3,6 @@ package store_test
 import (
 	"context"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -252,5 +251,3 @@ func at(seconds int) time.Time {
 
 // stored is at as it comes back.
 func stored(seconds int) time.Time { return at(seconds).Truncate(time.Millisecond) }
-
-func isPostgres(url string) bool { return strings.HasPrefix(url, "postgres") }

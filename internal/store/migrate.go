@@ -113,7 +113,7 @@ func (s *Store) schemaVersions(ctx context.Context) (current, known int64, err e
 		exists = "SELECT count(to_regclass('goose_db_version'))"
 	}
 	var tables int
-	if err := db.QueryRowContext(ctx, exists).Scan(&tables); err != nil || tables == 0 {
+	if err = db.QueryRowContext(ctx, exists).Scan(&tables); err != nil || tables == 0 {
 		return 0, known, translate(err)
 	}
 	err = db.QueryRowContext(ctx, "SELECT COALESCE(MAX(version_id), 0) FROM goose_db_version WHERE is_applied").Scan(&current)

@@ -40,7 +40,7 @@ func (s *Store) openPostgres(ctx context.Context) error {
 		return fmt.Errorf("open PostgreSQL: %w", err)
 	}
 	s.closers = append(s.closers, func() error { pool.Close(); return nil })
-	if err := pool.Ping(ctx); err != nil {
+	if err = pool.Ping(ctx); err != nil {
 		e := domain.Unavailable(err)
 		e.Message = fmt.Sprintf("PostgreSQL does not answer at %s. Is it running, and is the database URL right?",
 			net.JoinHostPort(cfg.ConnConfig.Host, fmt.Sprint(cfg.ConnConfig.Port)))

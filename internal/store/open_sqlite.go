@@ -23,11 +23,11 @@ func (s *Store) openSQLite(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("data directory: %w", err)
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err = os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make the data directory: %w", err)
 	}
 	path := filepath.Join(dir, sqliteFile)
-	if err := makePrivate(path); err != nil {
+	if err = makePrivate(path); err != nil {
 		return fmt.Errorf("make %s: %w", path, err)
 	}
 	// Two pools, because a transaction that reads before it writes fails when another one has written in
@@ -66,7 +66,7 @@ func (s *Store) openSQLitePool(ctx context.Context, path string, options url.Val
 	s.closers = append(s.closers, conn.Close)
 	conn.SetMaxOpenConns(conns)
 	conn.SetMaxIdleConns(conns)
-	if err := conn.PingContext(ctx); err != nil {
+	if err = conn.PingContext(ctx); err != nil {
 		return nil, nil, fmt.Errorf("open %s: %w", path, err)
 	}
 	dialector, ok := sqlite.New(sqlite.Config{Conn: conn}).(*sqlite.Dialector)

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"net"
@@ -174,7 +175,7 @@ func TestOpen_PostgresDown(t *testing.T) {
 
 // joined makes errors.Unwrap work on what errors.Join returned.
 func joined(err error) error {
-	if many, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the very error
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
 		return fmt.Errorf("%w", many.Unwrap()[0])
 	}
 	return fmt.Errorf("%w", err)
@@ -185,22 +186,19 @@ func TestOutage_Locked(t *testing.T) {
 	onEngines(t, func(t *testing.T, f *fixture) {
 		in := addInstance(t, f.mine, domain.Instance{Name: "a"})
 		db := openSQL(t, f.Dialect(), f.place)
-		conn, err := db.Conn(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
+		conn := must[*sql.Conn](t)(db.Conn(t.Context()))
 		begin := "BEGIN; SELECT 1 FROM instances FOR UPDATE"
 		if f.Dialect() == store.DialectSQLite {
 			begin = "BEGIN IMMEDIATE"
 		}
-		for _, sql := range strings.Split(begin, "; ") {
-			if _, err := conn.ExecContext(t.Context(), sql); err != nil {
+		for _, statement := range strings.Split(begin, "; ") {
+			if _, err := conn.ExecContext(t.Context(), statement); err != nil {
 				t.Fatal(err)
 			}
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
-		_, err = f.mine.UpdateInstance(ctx, in.ID, domain.InstancePatch{Name: new("b")}, 0, at(0))
+		_, err := f.mine.UpdateInstance(ctx, in.ID, domain.InstancePatch{Name: new("b")}, 0, at(0))
 		wantCode(t, "locked", err, domain.CodeUnavailable)
 		if _, err := conn.ExecContext(t.Context(), "ROLLBACK"); err != nil {
 			t.Fatal(err)

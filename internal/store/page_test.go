@@ -268,8 +268,8 @@ func TestPages_CallbackErrors(t *testing.T) {
 func TestPages_HangUps(t *testing.T) {
 	onEngines(t, func(t *testing.T, f *fixture) {
 		addMany(t, f.mine)
-		canceled, cancel := context.WithCancel(t.Context())
-		cancel()
+		canceled, hangUp := context.WithCancel(t.Context())
+		hangUp()
 		for i := range 200 {
 			ctx, cancel := context.WithCancel(t.Context())
 			_, err := f.mine.EachInstance(ctx, domain.InstanceFilter{}, domain.PageRequest{Limit: 30}, func(*domain.InstanceView) error {

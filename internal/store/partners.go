@@ -12,28 +12,19 @@ func (p *Partner) Children(ctx context.Context, page domain.PageRequest) ([]doma
 }
 
 // Child returns one of the partner's accounts. CodeAccountNotFound for any other.
-func (p *Partner) Child(ctx context.Context, id domain.ID) (child domain.Account, err error) {
-	err = p.s.read(ctx, p.wall(), func(sc scope) error {
-		child, err = childAccount(sc, id)
-		return err
+func (p *Partner) Child(ctx context.Context, id domain.ID) (domain.Account, error) {
+	return load(ctx, p.s, p.wall(), func(sc scope) (domain.Account, error) {
+		var row accountRow
+		query := sc.rows(&row).Where(eq("id", uid(id)))
+		if err := orNotFound(query.Take(&row).Error, domain.AccountNotFound); err != nil {
+			return domain.Account{}, err
+		}
+		list, err := withOrigins(sc, []accountRow{row})
+		if err != nil {
+			return domain.Account{}, err
+		}
+		return list[0], nil
 	})
-	return child, err
-}
-
-func childAccount(sc scope, id domain.ID) (domain.Account, error) {
-	if id.IsZero() {
-		return domain.Account{}, domain.AccountNotFound()
-	}
-	var row accountRow
-	query := sc.rows(&row).Where(eq("id", uid(id)))
-	if err := orNotFound(query.Take(&row).Error, domain.AccountNotFound); err != nil {
-		return domain.Account{}, err
-	}
-	list, err := withOrigins(sc, []accountRow{row})
-	if err != nil {
-		return domain.Account{}, err
-	}
-	return list[0], nil
 }
 
 // CreateChild adds an account of the partner, filling in what is zero like CreateAccount.

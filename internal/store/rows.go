@@ -20,6 +20,7 @@ type accountRow struct {
 	ExternalID   optional `gorm:"column:external_id"`
 }
 
+// TableName tells GORM.
 func (accountRow) TableName() string { return "accounts" }
 
 func newAccountRow(a *domain.Account) accountRow {
@@ -43,6 +44,7 @@ type originRow struct {
 	Origin    string `gorm:"column:origin;primaryKey"`
 }
 
+// TableName tells GORM.
 func (originRow) TableName() string { return "account_origins" }
 
 type keyRow struct {
@@ -64,6 +66,7 @@ type keyRow struct {
 	InstanceIDs     uidList  `gorm:"column:instance_ids"`
 }
 
+// TableName tells GORM.
 func (keyRow) TableName() string { return "api_keys" }
 
 func newKeyRow(k *domain.APIKey) keyRow {
@@ -89,6 +92,7 @@ type authVersionRow struct {
 	Version int64 `gorm:"column:version"`
 }
 
+// TableName tells GORM.
 func (authVersionRow) TableName() string { return "auth_version" }
 
 type authChangeRow struct {
@@ -97,6 +101,7 @@ type authChangeRow struct {
 	Changed   millis `gorm:"column:changed_at"`
 }
 
+// TableName tells GORM.
 func (authChangeRow) TableName() string { return "auth_changes" }
 
 type signingKeyRow struct {
@@ -108,6 +113,7 @@ type signingKeyRow struct {
 	Sealed    blob   `gorm:"column:sealed"`
 }
 
+// TableName tells GORM.
 func (signingKeyRow) TableName() string { return "signing_keys" }
 
 type countRow struct {
@@ -116,6 +122,7 @@ type countRow struct {
 	N         int64  `gorm:"column:n"`
 }
 
+// TableName tells GORM.
 func (countRow) TableName() string { return "instance_counts" }
 
 type partnerCountRow struct {
@@ -125,6 +132,7 @@ type partnerCountRow struct {
 	N         int64  `gorm:"column:n"`
 }
 
+// TableName tells GORM.
 func (partnerCountRow) TableName() string { return "partner_counts" }
 
 type idempotencyRow struct {
@@ -139,6 +147,7 @@ type idempotencyRow struct {
 	Sealed      blob   `gorm:"column:sealed"`
 }
 
+// TableName tells GORM.
 func (idempotencyRow) TableName() string { return "idempotency_keys" }
 
 type rateWindowRow struct {
@@ -146,4 +155,5 @@ type rateWindowRow struct {
 	Start  millis `gorm:"column:window_start"`
 }
 
+// TableName tells GORM.
 func (rateWindowRow) TableName() string { return "rate_windows" }

@@ -10,22 +10,19 @@ import (
 )
 
 // SigningKeys returns all keys that sign or signed tokens, oldest first.
-func (s *Store) SigningKeys(ctx context.Context) (keys []domain.SigningKey, err error) {
-	err = s.read(ctx, wall{}, func(sc scope) error {
+func (s *Store) SigningKeys(ctx context.Context) ([]domain.SigningKey, error) {
+	return load(ctx, s, wall{}, func(sc scope) ([]domain.SigningKey, error) {
 		var rows []signingKeyRow
-		if err := sc.all(&signingKeyRow{}).Clauses(ascending("created_at", "id")).Find(&rows).Error; err != nil {
-			return err
-		}
-		keys = make([]domain.SigningKey, len(rows))
+		err := sc.all(&signingKeyRow{}).Clauses(ascending("created_at", "id")).Find(&rows).Error
+		keys := make([]domain.SigningKey, len(rows))
 		for i, r := range rows {
 			keys[i] = domain.SigningKey{
 				ID: r.ID, Public: r.Public, Sealed: r.Sealed, CreatedAt: r.Created.time(),
 				ActivatesAt: r.Activates.time(), RetiresAt: r.Retires.time(),
 			}
 		}
-		return nil
+		return keys, err
 	})
-	return keys, err
 }
 
 // AddSigningKey adds a key. Those that had no end until now retire at retirePreviousAt.

@@ -1,8 +1,24 @@
 package store
 
 import (
+	"context"
+
 	"github.com/pombal-api/pombal/internal/domain"
 )
+
+// pageOf runs do in a snapshot and returns its page.
+func pageOf[T any](ctx context.Context, s *Store, w wall, do func(scope) ([]T, domain.PageInfo, error)) ([]T, domain.PageInfo, error) {
+	var list []T
+	var info domain.PageInfo
+	err := s.snapshot(ctx, w, func(sc scope) (err error) {
+		list, info, err = do(sc)
+		return err
+	})
+	if err != nil {
+		return nil, domain.PageInfo{}, err
+	}
+	return list, info, nil
+}
 
 // readPage reads a page of a list that is short enough to be counted. sc must be a snapshot, so that the
 // total fits the page. Further conditions narrow what the wall lets through.

@@ -39,13 +39,6 @@ func (t *texts) checkLong(field, text string) {
 // isText reports whether both engines store s as it is.
 func isText(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }
 
-// checkOptional is check for a field of a patch.
-func (t *texts) checkOptional(field string, text *string) {
-	if text != nil {
-		t.check(field, *text)
-	}
-}
-
 // err returns the complaints as one error, nil if there are none.
 func (t texts) err() error {
 	if len(t) == 0 {

@@ -17,24 +17,26 @@ const (
 
 // Sweep removes what has expired: idempotency keys, recorded changes, rate windows. It works in small
 // transactions, returns how many rows went, and may run on several nodes at once.
-func (s *Store) Sweep(ctx context.Context) (removed int, err error) {
+func (s *Store) Sweep(ctx context.Context) (int, error) {
+	var removed int64
 	at := now()
 	for _, batch := range []func(scope) (int64, error){
 		func(sc scope) (int64, error) { return sweepIdempotency(sc, millisOf(at)) },
 		func(sc scope) (int64, error) { return sweepChanges(sc, millisOf(at.Add(-keepChanges))) },
 		func(sc scope) (int64, error) { return sweepWindows(sc, millisOf(at.Add(-keepWindows))) },
 	} {
-		for n := int64(1); n > 0; removed += int(n) {
-			err := s.write(ctx, wall{pass: passSweep}, func(sc scope) error {
-				n, err = batch(sc)
-				return err
-			})
+		for {
+			n, err := change(ctx, s, wall{pass: passSweep}, batch)
+			removed += n
 			if err != nil {
-				return removed, err
+				return int(removed), err
+			}
+			if n == 0 {
+				break
 			}
 		}
 	}
-	return removed, nil
+	return int(removed), nil
 }
 
 // sweepIdempotency removes a batch of keys that have expired.

@@ -65,7 +65,7 @@ func TestSQLite_Full(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := db.ExecContext(t.Context(), "PRAGMA max_page_count = 1"); err != nil { // as many as there are
+	if _, err = db.ExecContext(t.Context(), "PRAGMA max_page_count = 1"); err != nil { // as many as there are
 		t.Fatal(err)
 	}
 	a, _ := f.s.Account(f.mine)
@@ -77,7 +77,7 @@ func TestSQLite_Full(t *testing.T) {
 	if domain.CodeOf(err) != domain.CodeUnavailable {
 		t.Errorf("full: %v", err)
 	}
-	if _, err := db.ExecContext(t.Context(), "PRAGMA max_page_count = 1000000"); err != nil {
+	if _, err = db.ExecContext(t.Context(), "PRAGMA max_page_count = 1000000"); err != nil {
 		t.Fatal(err)
 	}
 	if err := a.CreateInstance(t.Context(), &domain.Instance{Name: "y"}, 0); err != nil {

@@ -90,6 +90,29 @@ func (s *Store) read(ctx context.Context, w wall, do func(scope) error) error {
 	return translate(err)
 }
 
+// load is read with a result.
+func load[T any](ctx context.Context, s *Store, w wall, do func(scope) (T, error)) (T, error) {
+	return resultOf(func(work func(scope) error) error { return s.read(ctx, w, work) }, do)
+}
+
+// change is write with a result.
+func change[T any](ctx context.Context, s *Store, w wall, do func(scope) (T, error)) (T, error) {
+	return resultOf(func(work func(scope) error) error { return s.write(ctx, w, work) }, do)
+}
+
+// resultOf runs do and returns its result, which is the zero value with every error.
+func resultOf[T any](run func(func(scope) error) error, do func(scope) (T, error)) (T, error) {
+	var result, none T
+	err := run(func(sc scope) (err error) {
+		result, err = do(sc)
+		return err
+	})
+	if err != nil {
+		return none, err
+	}
+	return result, nil
+}
+
 // snapshot is read for several statements that must see the same data.
 func (s *Store) snapshot(ctx context.Context, w wall, do func(scope) error) error {
 	ctx, cancel := bounded(ctx)
@@ -113,9 +136,9 @@ func (s *Store) write(ctx context.Context, w wall, do func(scope) error) error {
 	for range attempts {
 		var done bool
 		err = s.writer.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
-			err := do(scope{tx, w})
-			done = err == nil
-			return err
+			failed := do(scope{tx, w})
+			done = failed == nil
+			return failed
 		})
 		if err != nil && done && !isRepeatable(err) {
 			return commitError(err)
