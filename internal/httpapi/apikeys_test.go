@@ -22,7 +22,7 @@ func TestAPIKeys_Life(t *testing.T) {
 			t.Errorf("created %+v", created)
 		}
 		reader := tenant.Client(t, created.Key)
-		if _, err := reader.Instances.List(ctx, api.ListInstancesParams{}); err != nil {
+		if _, err = reader.Instances.List(ctx, api.ListInstancesParams{}); err != nil {
 			t.Errorf("the new key: %v", err)
 		}
 		_, err = reader.Instances.Create(ctx, api.CreateInstance{Name: "x"})
@@ -37,7 +37,7 @@ func TestAPIKeys_Life(t *testing.T) {
 		if len(page.Data) != 2 || page.Pagination.Total != 2 || page.Data[1].ID != created.ID {
 			t.Errorf("list %+v", page)
 		}
-		if err := keys.Revoke(ctx, created.ID); err != nil {
+		if err = keys.Revoke(ctx, created.ID); err != nil {
 			t.Fatal(err)
 		}
 		_, err = reader.Instances.List(ctx, api.ListInstancesParams{})
@@ -62,7 +62,7 @@ func TestAPIKeys_RotationOverlaps(t *testing.T) {
 			t.Errorf("rotated %+v", second)
 		}
 		for _, key := range []string{first.Key, second.Key} {
-			if _, err := tenant.Client(t, key).Instances.List(ctx, api.ListInstancesParams{}); err != nil {
+			if _, err = tenant.Client(t, key).Instances.List(ctx, api.ListInstancesParams{}); err != nil {
 				t.Errorf("during the overlap: %v", err)
 			}
 		}

@@ -55,7 +55,7 @@ func TestDecodeBody(t *testing.T) {
 		"broken":               {`{"name":`, invalid("body", "invalid_json")},
 		"not JSON":             {`name=x`, invalid("body", "invalid_json")},
 		"two values":           {`{"name":"x"} {}`, invalid("body", "invalid_json")},
-		"unknown member":       {`{"name":"x","nmae":"y"}`, invalid("nmae", "unknown")},
+		"unknown member":       {`{"name":"x","title":"y"}`, invalid("title", "unknown")},
 		"unknown deep member":  {`{"name":"x","settings":{"autoread":true}}`, invalid("settings.autoread", "unknown")},
 		"another case":         {`{"Name":"x"}`, invalid("Name", "unknown")},
 		"duplicate member":     {`{"name":"x","name":"y"}`, invalid("name", "duplicate")},

@@ -3,6 +3,7 @@ package httpapi_test
 import (
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/pombal-api/pombal/internal/app"
 	"github.com/pombal-api/pombal/internal/testkit"
@@ -48,7 +49,7 @@ func wantOrigin(t *testing.T, c *caller, origin, method string, allowed bool) {
 	headers := []string{"Origin", origin}
 	if method == http.MethodOptions {
 		c = c.with("")
-		c.http = http.DefaultClient // preflights are no operation of the contract
+		c.http = &http.Client{Timeout: 10 * time.Second} // preflights are no operation of the contract
 		headers = append(headers, "Access-Control-Request-Method", "GET", "Access-Control-Request-Headers", "authorization")
 	}
 	h := c.do(method, "/v1/instances", "", headers...).header

@@ -28,7 +28,13 @@ func onBoth(t *testing.T, test func(*testing.T, *apitest.Server)) {
 }
 
 // wantCode fails the test unless err is an API error with the code and status.
-func wantCode(t *testing.T, err error, status int, code api.ErrorCode) *api.Error {
+func wantCode(t *testing.T, err error, status int, code api.ErrorCode) {
+	t.Helper()
+	_ = apiError(t, err, status, code)
+}
+
+// apiError is wantCode for those who look closer.
+func apiError(t *testing.T, err error, status int, code api.ErrorCode) *api.Error {
 	t.Helper()
 	e, ok := errors.AsType[*api.Error](err)
 	if !ok {
@@ -78,7 +84,7 @@ func TestInstances_Life(t *testing.T) {
 		if report.Status != api.LiveStatusDisconnected || report.QRCode != nil || report.Health.Latency != nil || report.Health.Uptime != 0 {
 			t.Errorf("status %+v", report)
 		}
-		if err := instances.Delete(ctx, created.ID); err != nil {
+		if err = instances.Delete(ctx, created.ID); err != nil {
 			t.Fatal(err)
 		}
 		_, err = instances.Get(ctx, created.ID)
@@ -134,7 +140,7 @@ func TestInstances_ExternalIDIsUniquePerAccount(t *testing.T) {
 		second := mine.NewInstance(t, "b")
 		_, err = mine.API.Instances.Update(t.Context(), second.ID, api.UpdateInstance{ExternalID: api.Set("crm-1")})
 		wantCode(t, err, http.StatusConflict, api.ErrorCodeExternalIDInUse)
-		if _, err := other.API.Instances.Create(t.Context(), body); err != nil {
+		if _, err = other.API.Instances.Create(t.Context(), body); err != nil {
 			t.Errorf("another account: %v", err)
 		}
 		page, err := mine.API.Instances.List(t.Context(), api.ListInstancesParams{ExternalID: new("crm-1")})

@@ -62,7 +62,7 @@ func testChild(t *testing.T, partner *apitest.Tenant, child *api.Account, childC
 	wantCode(t, err, http.StatusForbidden, api.ErrorCodeInsufficientPermissions)
 
 	suspended := api.AccountStatusSuspended
-	if _, err := partner.API.Accounts.Update(ctx, child.ID, api.UpdateAccount{Status: &suspended}); err != nil {
+	if _, err = partner.API.Accounts.Update(ctx, child.ID, api.UpdateAccount{Status: &suspended}); err != nil {
 		t.Fatal(err)
 	}
 	_, err = childClient.Instances.List(ctx, api.ListInstancesParams{})
@@ -79,9 +79,9 @@ func TestPartners_SeeNobodyElse(t *testing.T) {
 			"an unknown account": "acct_01kdyyysm0fq4tct8s89acxw0s", "malformed": "acct_x",
 		} {
 			_, err := partner.API.OnAccount(id).Instances.List(ctx, api.ListInstancesParams{})
-			e := wantCode(t, err, http.StatusNotFound, api.ErrorCodeAccountNotFound)
+			e := apiError(t, err, http.StatusNotFound, api.ErrorCodeAccountNotFound)
 			_, err = partner.API.Accounts.Get(ctx, id)
-			if got := wantCode(t, err, http.StatusNotFound, api.ErrorCodeAccountNotFound); got.Message != e.Message {
+			if got := apiError(t, err, http.StatusNotFound, api.ErrorCodeAccountNotFound); got.Message != e.Message {
 				t.Errorf("%s can be told apart: %q", name, got.Message)
 			}
 		}
@@ -123,7 +123,7 @@ func TestPartners_PageOverChildren(t *testing.T) {
 		if disconnected.Pagination.Total != 9 || !disconnected.Pagination.HasMore {
 			t.Errorf("filtered %+v", disconnected.Pagination)
 		}
-		if err := children[0].API.Instances.Delete(ctx, want[0]); err != nil {
+		if err = children[0].API.Instances.Delete(ctx, want[0]); err != nil {
 			t.Fatal(err)
 		}
 		after, err := partner.API.OnAccount("*").Instances.List(ctx, api.ListInstancesParams{Limit: 1})

@@ -58,10 +58,10 @@ func TestTokens_EndWithTheirKey(t *testing.T) {
 			t.Fatal(err)
 		}
 		front := tenant.Client(t, token.Token)
-		if _, err := front.Instances.List(ctx, api.ListInstancesParams{}); err != nil {
+		if _, err = front.Instances.List(ctx, api.ListInstancesParams{}); err != nil {
 			t.Fatal(err)
 		}
-		if err := tenant.API.APIKeys.Revoke(ctx, key.ID); err != nil {
+		if err = tenant.API.APIKeys.Revoke(ctx, key.ID); err != nil {
 			t.Fatal(err)
 		}
 		_, err = front.Instances.List(ctx, api.ListInstancesParams{})

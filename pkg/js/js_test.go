@@ -96,7 +96,7 @@ func startDev(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := dev.Start(); err != nil {
+	if err = dev.Start(); err != nil {
 		t.Fatal(err)
 	}
 	// The test's context ends before this runs, and that stops the server.
