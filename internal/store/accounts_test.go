@@ -202,7 +202,7 @@ func TestPartners_Children(t *testing.T) {
 		wantCode(t, "the rival's retry", rival.CreateChild(ctx, &domain.Account{ID: child.ID, Name: "x"}), domain.CodeAccountNotFound)
 
 		again := domain.Account{ID: child.ID, Name: "other name", ExternalID: "ref", Plan: "free"}
-		if err := partner.CreateChild(ctx, &again); err != nil {
+		if err = partner.CreateChild(ctx, &again); err != nil {
 			t.Fatal(err)
 		}
 		same(t, "retried", again, child)
@@ -211,7 +211,7 @@ func TestPartners_Children(t *testing.T) {
 		err = partner.CreateChild(ctx, &second)
 		wantCode(t, "the reference again", err, domain.CodeExternalIDInUse)
 		same(t, "where", domainError(t, err).Details[0].Field, "externalId")
-		if err := rival.CreateChild(ctx, &second); err != nil {
+		if err = rival.CreateChild(ctx, &second); err != nil {
 			t.Errorf("another partner may use the same reference: %v", err)
 		}
 		_, err = rivals[0].Update(ctx, domain.AccountPatch{ExternalID: new("ref")}, at(1))

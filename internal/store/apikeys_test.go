@@ -185,58 +185,76 @@ func TestAPIKeys_TouchConcurrently(t *testing.T) {
 	})
 }
 
+// changes is what AuthChanges answers.
+type changes struct {
+	accounts []domain.ID
+	version  int64
+	complete bool
+}
+
+func changesAfter(t testing.TB, f *fixture, version int64) (c changes) {
+	t.Helper()
+	var err error
+	if c.accounts, c.version, c.complete, err = f.AuthChanges(t.Context(), version); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 func TestAuthChanges(t *testing.T) {
 	onEngines(t, func(t *testing.T, f *fixture) {
 		ctx := t.Context()
-		_, start, complete, err := f.AuthChanges(ctx, 0)
-		if err != nil || !complete || start == 0 {
-			t.Fatalf("version %d, %v, %v", start, complete, err)
+		start := changesAfter(t, f, 0)
+		if !start.complete || start.version == 0 || len(start.accounts) != 2 {
+			t.Fatalf("at first: %+v", start)
 		}
 		key := addKey(t, f, "a")
-		for name, change := range map[string]func() error{
-			"create a key": func() error { k := newKey("b"); return f.mine.CreateAPIKey(ctx, &k) },
-			"retry it":     func() error { k := newKey("c"); k.ID = key.ID; return f.mine.CreateAPIKey(ctx, &k) },
-			"update":       func() error { _, err := f.mine.Update(ctx, domain.AccountPatch{Name: new("n")}, at(0)); return err },
-			"set": func() error {
+		rotate := func(digest byte) error {
+			_, err := f.mine.RotateAPIKey(ctx, key.ID, domain.KeyRotation{RotatedAt: at(0), Digest: []byte{digest}})
+			return err
+		}
+		update := func(p domain.AccountPatch) error {
+			_, err := f.mine.Update(ctx, p, at(0))
+			return err
+		}
+		version := start.version + 1
+		for _, c := range []struct {
+			name string
+			make func() error
+		}{
+			{"create a key", func() error { k := newKey("b"); return f.mine.CreateAPIKey(ctx, &k) }},
+			{"retry it", func() error { k := newKey("c"); k.ID = key.ID; return f.mine.CreateAPIKey(ctx, &k) }},
+			{"rotate a key", func() error { return rotate(1) }},
+			{"rotate it again", func() error { return rotate(2) }},
+			{"revoke a key", func() error { return f.mine.RevokeAPIKey(ctx, key.ID, at(0)) }},
+			{"update", func() error { return update(domain.AccountPatch{Name: new("n")}) }},
+			{"change origins", func() error { return update(domain.AccountPatch{AllowedOrigins: &[]string{"https://o"}}) }},
+			{"set", func() error {
 				_, err := f.SetAccount(ctx, f.account.ID, domain.AccountAdminPatch{Plan: new("p")}, at(0))
 				return err
-			},
-			"rotate a key": func() error {
-				_, err := f.mine.RotateAPIKey(ctx, key.ID, domain.KeyRotation{RotatedAt: at(0), Digest: []byte{1}})
-				return err
-			},
-			"rotate again": func() error {
-				_, err := f.mine.RotateAPIKey(ctx, key.ID, domain.KeyRotation{RotatedAt: at(0), Digest: []byte{2}})
-				return err
-			},
-			"change origins": func() error {
-				_, err := f.mine.Update(ctx, domain.AccountPatch{AllowedOrigins: &[]string{"https://o"}}, at(0))
-				return err
-			},
+			}},
 		} {
-			_, before, _, _ := f.AuthChanges(ctx, 0)
-			if err := change(); err != nil {
-				t.Fatal(name, err)
+			if err := c.make(); err != nil {
+				t.Fatal(c.name, err)
 			}
-			accounts, version, complete, err := f.AuthChanges(ctx, before)
-			if err != nil || version != before+1 || !complete {
-				t.Errorf("%s: version %d after %d, complete %v, %v", name, version, before, complete, err)
+			got := changesAfter(t, f, version)
+			version++
+			if !got.complete || got.version != version {
+				t.Errorf("%s: %+v, want version %d", c.name, got, version)
 			}
-			same(t, name, accounts, []domain.ID{f.account.ID})
+			same(t, c.name, got.accounts, []domain.ID{f.account.ID})
 		}
-		if err := f.mine.RevokeAPIKey(ctx, key.ID, at(0)); err != nil {
-			t.Fatal(err)
+		all := changesAfter(t, f, start.version)
+		if !all.complete || all.version != version {
+			t.Errorf("all: %+v", all)
 		}
-		accounts, version, complete, err := f.AuthChanges(ctx, start)
-		if err != nil || !complete || version != start+9 {
-			t.Errorf("version %d, complete %v, %v", version, complete, err)
+		same(t, "each account once", all.accounts, []domain.ID{f.account.ID})
+		if now := changesAfter(t, f, version); !now.complete || len(now.accounts) > 0 {
+			t.Errorf("nothing new: %+v", now)
 		}
-		same(t, "each account once", accounts, []domain.ID{f.account.ID})
-
 		// Ahead of the database, which was restored from a backup: purge everything.
-		_, _, complete, err = f.AuthChanges(ctx, version+5)
-		if err != nil || complete {
-			t.Errorf("complete %v, %v", complete, err)
+		if ahead := changesAfter(t, f, version+5); ahead.complete {
+			t.Errorf("ahead: %+v", ahead)
 		}
 	})
 }
@@ -245,12 +263,12 @@ func TestAuthChanges(t *testing.T) {
 func TestAuthChanges_NeverMissesOne(t *testing.T) {
 	onEngines(t, func(t *testing.T, f *fixture) {
 		ctx := t.Context()
-		const writers, changes = 4, 15
+		const writers, updates = 4, 15
 		var writing sync.WaitGroup
 		for w := range writers {
 			_, account := f.addAccount(t, string(rune('a'+w)))
 			writing.Go(func() {
-				for i := range changes {
+				for i := range updates {
 					if _, err := account.Update(ctx, domain.AccountPatch{ExternalID: new(string(rune('a' + i)))}, at(0)); err != nil {
 						t.Error(err)
 					}
@@ -266,14 +284,14 @@ func TestAuthChanges_NeverMissesOne(t *testing.T) {
 				last = true
 			default:
 			}
-			accounts, version, complete, err := f.AuthChanges(ctx, seen)
-			if err != nil || !complete || version > seen && len(accounts) == 0 {
-				t.Fatalf("after %d: %v, version %d, complete %v, %v", seen, accounts, version, complete, err)
+			got := changesAfter(t, f, seen)
+			if !got.complete || got.version > seen && len(got.accounts) == 0 {
+				t.Fatalf("after %d: %+v", seen, got)
 			}
-			seen = version
+			seen = got.version
 		}
-		if accounts, version, _, err := f.AuthChanges(ctx, 0); err != nil || len(accounts) != 2+writers || version != seen {
-			t.Errorf("in the end: %d accounts, version %d after %d, %v", len(accounts), version, seen, err)
+		if all := changesAfter(t, f, 0); len(all.accounts) != 2+writers || all.version != seen {
+			t.Errorf("in the end: %+v after %d", all, seen)
 		}
 	})
 }

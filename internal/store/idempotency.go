@@ -13,30 +13,27 @@ import (
 // ClaimIdempotency asks to be the one call that executes under a key. The clocks of the nodes decide when
 // a claim lapses: if they disagree and two calls execute, the resource id that both are given keeps them
 // from making two objects.
-func (a *Account) ClaimIdempotency(ctx context.Context, claim domain.IdempotencyClaim) (result domain.IdempotencyResult, err error) {
+func (a *Account) ClaimIdempotency(ctx context.Context, claim domain.IdempotencyClaim) (domain.IdempotencyResult, error) {
 	var t texts
 	t.check("Idempotency-Key", claim.Key)
 	if err := t.err(); err != nil {
-		return result, err
+		return domain.IdempotencyResult{}, err
 	}
 	at := now()
 	fresh := idempotencyRow{
 		AccountID: uid(a.id), Key: claim.Key, ResourceID: uid(claim.Resource), Fingerprint: claim.Fingerprint[:],
 		LockedUntil: millisOf(at.Add(claim.LockFor)), Expires: millisOf(at.Add(claim.KeepFor)),
 	}
-	err = a.s.write(ctx, a.wall(), func(sc scope) error {
+	return change(ctx, a.s, a.wall(), func(sc scope) (domain.IdempotencyResult, error) {
 		create := sc.all(&idempotencyRow{}).Clauses(keepExisting("account_id", "key")).Create(&fresh)
 		if err := noAccount(create.Error); err != nil {
-			return err
+			return domain.IdempotencyResult{}, err
 		}
 		if create.RowsAffected == 1 {
-			result = domain.IdempotencyResult{State: domain.IdempotencyClaimed, Resource: claim.Resource}
-			return nil
+			return domain.IdempotencyResult{State: domain.IdempotencyClaimed, Resource: claim.Resource}, nil
 		}
-		result, err = takeOver(sc, &fresh, at)
-		return err
+		return takeOver(sc, &fresh, at)
 	})
-	return result, err
 }
 
 // takeOver decides about a claim on a key that has a row already.

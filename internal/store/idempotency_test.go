@@ -55,7 +55,17 @@ func TestIdempotency_Lifecycle(t *testing.T) {
 			t.Fatal(err)
 		}
 		ask("released", claim("K", 7), domain.IdempotencyResult{State: domain.IdempotencyClaimed, Resource: domain.ID{3}})
+		if err := f.mine.ForgetIdempotency(ctx, "k", [32]byte{1}, domain.ID{1}); err != nil {
+			t.Fatal(err)
+		}
+		ask("a finished one is not forgotten", claim("k", 6), replay)
 		ask("and claimed again", claim("K", 8), domain.IdempotencyResult{State: domain.IdempotencyInProgress, Resource: domain.ID{3}})
+		if err := f.mine.ForgetIdempotency(ctx, "K", [32]byte{1}, domain.ID{3}); err != nil {
+			t.Fatal(err)
+		}
+		corrected := claim("K", 9)
+		corrected.Fingerprint = [32]byte{9}
+		ask("forgotten, for another request", corrected, domain.IdempotencyResult{State: domain.IdempotencyClaimed, Resource: domain.ID{9}})
 		if got := must[domain.IdempotencyResult](t)(f.other.ClaimIdempotency(ctx, claim("k", 8))); got.State != domain.IdempotencyInProgress {
 			t.Errorf("the other account's claim was touched: %+v", got)
 		}
@@ -141,16 +151,13 @@ func TestSweep(t *testing.T) {
 			t.Errorf("a live key was swept: %+v", kept)
 		}
 		// Whoever is behind what was swept must purge everything; whoever is not goes on.
-		_, version, complete, err := f.AuthChanges(ctx, 0)
-		if err != nil || complete {
-			t.Errorf("complete %v, %v", complete, err)
-		}
-		if _, _, complete, err := f.AuthChanges(ctx, version); err != nil || !complete {
-			t.Errorf("complete %v, %v", complete, err)
+		behind := changesAfter(t, f, 0)
+		if behind.complete {
+			t.Errorf("behind: %+v", behind)
 		}
 		addKey(t, f, "new")
-		if accounts, _, complete, err := f.AuthChanges(ctx, version); err != nil || !complete || len(accounts) != 1 {
-			t.Errorf("accounts %v, complete %v, %v", accounts, complete, err)
+		if next := changesAfter(t, f, behind.version); !next.complete || len(next.accounts) != 1 {
+			t.Errorf("next: %+v", next)
 		}
 	})
 }

@@ -80,6 +80,7 @@ func everyCall(t *testing.T, f *fixture, partner *store.Partner) map[string]func
 			return a.FinishIdempotency(ctx, "k", [32]byte{}, known, domain.StoredAnswer{})
 		},
 		"ReleaseIdempotency": func(ctx context.Context) error { return a.ReleaseIdempotency(ctx, "k", [32]byte{}, known) },
+		"ForgetIdempotency":  func(ctx context.Context) error { return a.ForgetIdempotency(ctx, "k", [32]byte{}, known) },
 		"Update": func(ctx context.Context) error {
 			_, err := a.Update(ctx, domain.AccountPatch{Name: new(fmt.Sprint(time.Now()))}, at(0))
 			return err
