@@ -67,6 +67,9 @@ func (s *Server) once(ctx context.Context, c echo.Context, keys []string, body [
 	}
 	claim.Resource = result.Resource
 	r, err := work(context.WithValue(ctx, resourceKey{}, claim.Resource))
+	// The work may have used up its time; its outcome is recorded all the same.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), idempotencyMargin)
+	defer cancel()
 	return s.conclude(ctx, c, account, claim, r, err)
 }
 

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -33,6 +34,9 @@ func infoOf(c echo.Context) *requestInfo {
 	return in
 }
 
+// apiKeyPrefix begins every API key. One that is sent in the wrong header must not reach the log.
+const apiKeyPrefix = "pmb_"
+
 // maxClientRequestID bounds what of a caller's own X-Request-Id reaches the log.
 const maxClientRequestID = 64
 
@@ -54,7 +58,7 @@ func (s *Server) begin(next echo.HandlerFunc) echo.HandlerFunc {
 
 // isPlainToken keeps anything that could forge log lines out of the log.
 func isPlainToken(id string) bool {
-	if id == "" || len(id) > maxClientRequestID {
+	if id == "" || len(id) > maxClientRequestID || strings.HasPrefix(id, apiKeyPrefix) {
 		return false
 	}
 	for i := range len(id) {
