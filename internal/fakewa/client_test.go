@@ -82,6 +82,8 @@ func (h *host) phone(t *testing.T, number string) *fakewa.Account {
 // client is the real client with a record of its events.
 type client struct {
 	*whatsmeow.Client
+	forgotten chan struct{} // closed when the client has deleted its device
+
 	mu      sync.Mutex
 	events  []any
 	changed chan struct{}
@@ -94,7 +96,8 @@ func (h *host) newClient(t *testing.T, device *store.Device) *client {
 	if os.Getenv("FAKEWA_LOG") != "" {
 		log = waLog.Stdout("client", "DEBUG", false)
 	}
-	c := &client{Client: whatsmeow.NewClient(device, log), changed: make(chan struct{})}
+	c := &client{Client: whatsmeow.NewClient(device, log), changed: make(chan struct{}), forgotten: make(chan struct{})}
+	device.Container = &deletions{DeviceContainer: device.Container, done: c.forgotten}
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "tcp", h.addr)
 	}
@@ -111,6 +114,27 @@ func (h *host) newClient(t *testing.T, device *store.Device) *client {
 		transport.CloseIdleConnections()
 	})
 	return c
+}
+
+// deletions tells when a device has been deleted. The client sends its event before.
+type deletions struct {
+	store.DeviceContainer
+	done chan struct{}
+}
+
+// PutDevice stays in between: the store puts itself into a new device.
+func (d *deletions) PutDevice(ctx context.Context, device *store.Device) error {
+	err := d.DeviceContainer.PutDevice(ctx, device)
+	if device.Container != d {
+		device.Container = d
+	}
+	return err
+}
+
+func (d *deletions) DeleteDevice(ctx context.Context, device *store.Device) error {
+	err := d.DeviceContainer.DeleteDevice(ctx, device)
+	close(d.done)
+	return err
 }
 
 func (c *client) record(evt any) {
