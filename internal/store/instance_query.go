@@ -195,5 +195,27 @@ func (c *composer) finish(text string, shape pageShape) (*pageQuery, error) {
 			return nil, fmt.Errorf("a page cannot take a parameter of type %T", v)
 		}
 	}
+	if !c.postgres {
+		q.sql = withCasts(text, q.slots)
+	}
 	return q, nil
+}
+
+// withCasts gives each parameter its type. SQLite plans for the value of a bare one where it thinks that
+// this may help, which means preparing the statement anew for every page: an eighth of its cost.
+func withCasts(text string, slots []slot) string {
+	pieces := strings.Split(text, "?")
+	var b strings.Builder
+	b.WriteString(pieces[0])
+	for i, s := range slots {
+		kind := "text"
+		switch {
+		case s == slotOwner, s == slotCursorID, s >= slotIDs:
+			kind = "blob"
+		case s == slotLimit, s == slotOffset, s == slotCursorTime:
+			kind = "integer"
+		}
+		b.WriteString("CAST(? AS " + kind + ")" + pieces[i+1])
+	}
+	return b.String()
 }

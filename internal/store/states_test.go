@@ -104,6 +104,31 @@ func TestCounts_ExactAfterConcurrentChanges(t *testing.T) {
 	}) // onEngines checks the counts
 }
 
+// Two that swap their references, each waiting for the other's row: the database breaks the deadlock and
+// the store tries again, so that nobody gets an error over it.
+func TestWrites_DeadlockIsRepeated(t *testing.T) {
+	onEngines(t, func(t *testing.T, f *fixture) {
+		var ids []domain.ID
+		for i := range 4 {
+			ids = append(ids, addInstance(t, f.mine, domain.Instance{Name: "x", ExternalID: fmt.Sprint(i)}).ID)
+		}
+		var swappers sync.WaitGroup
+		for w := range 4 {
+			random := rand.New(rand.NewPCG(3, uint64(w)))
+			swappers.Go(func() {
+				for range 20 {
+					patch := domain.InstancePatch{ExternalID: new(fmt.Sprint(random.IntN(4)))}
+					_, err := f.mine.UpdateInstance(t.Context(), ids[random.IntN(4)], patch, 0, at(0))
+					if err != nil && domain.CodeOf(err) != domain.CodeExternalIDInUse {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		swappers.Wait()
+	})
+}
+
 // changeSomething creates, deletes, updates, or records states of one account's instances.
 func changeSomething(t *testing.T, random *rand.Rand, a *store.Account) error {
 	var ids []domain.ID
