@@ -33,6 +33,7 @@ type cli struct {
 	Accounts    accountsCmd    `cmd:"" help:"Create and list accounts."`
 	Keys        keysCmd        `cmd:"" help:"Create, list and revoke API keys."`
 	SigningKeys signingKeysCmd `cmd:"" help:"Rotate the keys that sign tokens."`
+	Fakewa      fakewaCmd      `cmd:"" help:"Run the fake WhatsApp server: simulated phones and contacts, for development and tests."`
 	Healthcheck healthcheckCmd `cmd:"" help:"Ask a node whether it is ready; for container health checks."`
 	Version     versionCmd     `cmd:"" help:"Print the version."`
 }

@@ -81,13 +81,16 @@ func (s *Server) newProfile(phone, name string) (profile, error) {
 	return profile{phone: phone, lidUser: strconv.FormatUint(lid, 10), name: name}, nil
 }
 
+// ErrTaken is returned for a number that somebody has already.
+var ErrTaken = errors.New("fakewa: somebody has this number")
+
 // register makes a person known. The number must be new.
 func (s *Server) register(p person) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := p.whois()
 	if _, taken := s.people[w.phone]; taken {
-		return fmt.Errorf("fakewa: the number %s is taken", w.phone)
+		return fmt.Errorf("%w: %s", ErrTaken, w.phone)
 	}
 	s.people[w.phone] = p
 	s.people[w.lidUser] = p
@@ -117,22 +120,29 @@ func (s *Server) Account(phone string) (*Account, bool) {
 	return a, ok && a.profile.phone == strings.TrimPrefix(phone, "+")
 }
 
-// accounts returns all phones. The caller holds mu.
-func (s *Server) accounts() []*Account {
-	var list []*Account
+// Accounts returns all phones, by number.
+func (s *Server) Accounts() []*Account {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return everybody[*Account](s)
+}
+
+// everybody returns the people of one kind, by number. The caller holds mu.
+func everybody[P person](s *Server) []P {
+	var list []P
 	for number, who := range s.people {
-		if a, ok := who.(*Account); ok && number == a.profile.phone {
-			list = append(list, a)
+		if p, ok := who.(P); ok && number == who.whois().phone { // everybody is in it twice
+			list = append(list, p)
 		}
 	}
-	slices.SortFunc(list, func(a, b *Account) int { return strings.Compare(a.profile.phone, b.profile.phone) })
+	slices.SortFunc(list, func(a, b P) int { return strings.Compare(a.whois().phone, b.whois().phone) })
 	return list
 }
 
 // devices returns all linked devices. The caller holds mu.
 func (s *Server) devices() []*device {
 	var list []*device
-	for _, a := range s.accounts() {
+	for _, a := range everybody[*Account](s) {
 		list = append(list, a.linked()...)
 	}
 	return list
@@ -180,7 +190,7 @@ type DeviceInfo struct {
 func (a *Account) Devices() []DeviceInfo {
 	a.srv.mu.Lock()
 	defer a.srv.mu.Unlock()
-	var list []DeviceInfo
+	list := []DeviceInfo{}
 	for _, d := range a.linked() {
 		list = append(list, DeviceInfo{
 			ID: int(d.id), Since: d.since, Connected: d.conn != nil,

@@ -61,6 +61,13 @@ func (s *Server) Contact(phone string) (*Contact, bool) {
 	return c, ok && c.profile.phone == strings.TrimPrefix(phone, "+")
 }
 
+// Contacts returns all contacts, by number.
+func (s *Server) Contacts() []*Contact {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return everybody[*Contact](s)
+}
+
 func (c *Contact) whois() *profile { return &c.profile }
 func (c *Contact) signal() *peer   { return c.peer }
 
@@ -103,8 +110,8 @@ func (c *Contact) Send(ctx context.Context, to string, m *waE2E.Message) (id str
 	return id, c.SendAs(ctx, to, id, m)
 }
 
-// ErrNobody is returned for a number that no account has.
-var ErrNobody = errors.New("fakewa: no account has this number")
+// ErrNobody is returned for a number that nobody has, or nobody of the right kind.
+var ErrNobody = errors.New("fakewa: nobody has this number")
 
 // SendAs sends a message with an id of the caller's choice, which may have been used before.
 func (c *Contact) SendAs(ctx context.Context, to, id string, m *waE2E.Message) error {
