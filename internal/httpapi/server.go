@@ -58,7 +58,7 @@ func (s *Server) newEcho() *echo.Echo {
 	e.HTTPErrorHandler = s.handleError
 	// What a client claims about its address in a header is not evidence.
 	e.IPExtractor = echo.ExtractIPDirect()
-	e.Use(s.begin, s.observe, s.recoverPanic, s.cors)
+	e.Use(s.begin, s.observe, s.recoverPanics(), s.cors)
 	for _, rt := range s.routes() {
 		e.Add(rt.method, rt.path, s.serve(rt))
 		if rt.method == http.MethodGet { // net/http leaves the body out
@@ -81,15 +81,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.echo.Serv
 // Drain makes /readyz fail from now on, so that load balancers stop sending requests here.
 func (s *Server) Drain() { s.draining.Store(true) }
 
-// recoverPanic turns a panic into a 500 with its stack in the log.
-func (s *Server) recoverPanic(next echo.HandlerFunc) echo.HandlerFunc {
+// recoverPanics turns a panic into a 500 with its stack in the log.
+func (s *Server) recoverPanics() echo.MiddlewareFunc {
 	return middleware.RecoverWithConfig(middleware.RecoverConfig{
 		LogErrorFunc: func(c echo.Context, err error, stack []byte) error {
 			s.log.LogAttrs(c.Request().Context(), slog.LevelError, "handler panicked",
 				slog.String("requestId", infoOf(c).requestID), slog.String("error", err.Error()), slog.String("stack", string(stack)))
 			return err
 		},
-	})(next)
+	})
 }
 
 // serve runs what every route of ours goes through before its own work.
