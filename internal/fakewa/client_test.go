@@ -92,7 +92,7 @@ type client struct {
 // newClient makes a client for a device, with all its traffic redirected to the server.
 func (h *host) newClient(t *testing.T, device *store.Device) *client {
 	t.Helper()
-	var log waLog.Logger = waLog.Noop
+	log := waLog.Noop
 	if os.Getenv("FAKEWA_LOG") != "" {
 		log = waLog.Stdout("client", "DEBUG", false)
 	}
@@ -244,8 +244,3 @@ func (h *host) paired(t *testing.T, a *fakewa.Account) *client {
 func jid(phone string) types.JID { return types.NewJID(phone, types.DefaultUserServer) }
 
 type waJID = types.JID
-
-// pingQuery is what a keepalive asks.
-func pingQuery() whatsmeow.DangerousInfoQuery {
-	return whatsmeow.DangerousInfoQuery{Namespace: "w:p", Type: "get", To: types.ServerJID, Timeout: patience}
-}

@@ -54,6 +54,7 @@ type Stats struct {
 	Logins             int `json:"logins"`
 	LoginsRefused      int `json:"loginsRefused"`
 	Pairings           int `json:"pairings"`
+	KeepAlives         int `json:"keepAlives"`  // answered
 	MessagesIn         int `json:"messagesIn"`  // stanzas from clients
 	MessagesOut        int `json:"messagesOut"` // stanzas written to clients, each time they are
 	Queued             int `json:"queued"`      // stanzas that clients have not acknowledged, now

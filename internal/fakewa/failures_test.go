@@ -229,7 +229,7 @@ func TestDelay(t *testing.T) {
 	const delay = 300 * time.Millisecond
 	add(t, h.Faults(), fakewa.Fault{Kind: fakewa.Delay, Duration: delay})
 	began := time.Now()
-	if _, err := c.DangerousInternals().SendIQ(t.Context(), pingQuery()); err != nil {
+	if _, err := c.TryFetchPrivacySettings(soon(t), true); err != nil {
 		t.Fatal(err)
 	}
 	if took := time.Since(began); took < delay {

@@ -32,7 +32,7 @@ func (e iqError) Error() string { return fmt.Sprintf("%d %s", e.code, e.text) }
 // routes are the requests that the server knows, by namespace, type and first child.
 func routes() map[string]iqHandler {
 	return map[string]iqHandler{
-		"w:p/get/":                       answerNothing,
+		"w:p/get/":                       keepAlive,
 		"passive/set/active":             becomeActive,
 		"passive/set/passive":            answerNothing,
 		"encrypt/get/count":              countPreKeys,
@@ -126,6 +126,15 @@ func (q *iq) answer(content []node, err error) node {
 	}
 	a["type"] = "error"
 	return el("iq", a, el("error", attrs{"code": refusal.code, "text": refusal.text}))
+}
+
+func keepAlive(q *iq) ([]node, error) {
+	s := q.c.srv
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stats.KeepAlives++
+	s.notify()
+	return nil, nil
 }
 
 func answerNothing(*iq) ([]node, error) { return nil, nil }

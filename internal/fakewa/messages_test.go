@@ -242,7 +242,7 @@ func TestRedelivery(t *testing.T) {
 	}
 	<-handled
 	first.Disconnect()
-	if err := h.WaitForConnections(soon(t), 0); err != nil {
+	if err = h.WaitForConnections(soon(t), 0); err != nil {
 		t.Fatal(err)
 	}
 	if n := h.Stats().Queued; n != 1 {

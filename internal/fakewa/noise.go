@@ -106,11 +106,11 @@ func accept(ctx context.Context, f *frames, own *identity) (*hello, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := f.write(ctx, answer); err != nil {
+	if err = f.write(ctx, answer); err != nil {
 		return nil, err
 	}
 	var second waWa6.HandshakeMessage
-	if err := readMessage(ctx, f, &second); err != nil {
+	if err = readMessage(ctx, f, &second); err != nil {
 		return nil, err
 	}
 	client, err := h.finish(second.GetClientFinish(), ephemeral)
@@ -159,7 +159,7 @@ func (h *handshake) finish(m *waWa6.HandshakeMessage_ClientFinish, ephemeral *ec
 	if err != nil || len(static) != 32 {
 		return nil, errHandshake
 	}
-	if err := h.mixKey(ephemeral, static); err != nil {
+	if err = h.mixKey(ephemeral, static); err != nil {
 		return nil, fmt.Errorf("%w: %w", errHandshake, err)
 	}
 	raw, err := h.open(m.GetPayload())

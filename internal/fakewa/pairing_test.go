@@ -101,12 +101,8 @@ func TestKeepAlive(t *testing.T) {
 	t.Parallel()
 	h := newHost(t)
 	c := h.paired(t, h.phone(t, "5511999990001"))
-	ping := func() error {
-		_, err := c.DangerousInternals().SendIQ(t.Context(), pingQuery())
-		return err
-	}
-	if err := ping(); err != nil {
-		t.Error(err)
+	if err := h.WaitFor(soon(t), func() bool { return h.Stats().KeepAlives >= 3 }); err != nil {
+		t.Fatal(err)
 	}
 	if n := count[*events.KeepAliveTimeout](c); n != 0 {
 		t.Errorf("%d keepalives timed out", n)

@@ -122,8 +122,8 @@ func (s *Server) bundleNodes(wanted types.JID) ([]node, bool) {
 	who, ok := s.people[wanted.User]
 	if account, is := who.(*Account); is && wanted.Device > 0 {
 		defer s.mu.Unlock()
-		d, ok := account.devices[wanted.Device]
-		if !ok {
+		d, linked := account.devices[wanted.Device]
+		if !linked {
 			return nil, false
 		}
 		one, has := d.keys.take()

@@ -182,7 +182,7 @@ func (s *Server) chat(w http.ResponseWriter, r *http.Request) {
 		return // it has been answered
 	}
 	ws.SetReadLimit(maxFrame)
-	newConn(s, r, ws).serve()
+	newConn(s, r, ws).serve() //nolint:contextcheck // the connection keeps the request's context
 }
 
 // attach registers a connection. It fails when the server is closing.

@@ -74,7 +74,7 @@ func (p *peer) encrypt(ctx context.Context, to types.JID, m *waE2E.Message, bund
 		return node{}, err
 	}
 	if !has {
-		if err := builder.ProcessBundle(ctx, bundle()); err != nil {
+		if err = builder.ProcessBundle(ctx, bundle()); err != nil {
 			return node{}, fmt.Errorf("fakewa: begin a session with %s: %w", to, err)
 		}
 	}
