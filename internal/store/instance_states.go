@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"gorm.io/gorm/clause"
+
 	"github.com/pombal-api/pombal/internal/domain"
 )
 
@@ -22,7 +24,7 @@ func (a *Account) SetInstanceStates(ctx context.Context, states []domain.Instanc
 				return orNotFound(err, domain.AccountNotFound)
 			}
 		}
-		rows, err := lockedInstances(sc, latest)
+		rows, err := a.s.lockedInstances(sc, latest)
 		if err != nil {
 			return err
 		}
@@ -90,20 +92,33 @@ func pickTime(field *time.Time, value time.Time) {
 const lockChunk = 500
 
 // lockedInstances reads and locks the instances in the order of the states, which is that of their ids.
-func lockedInstances(sc scope, states []domain.InstanceState) (rows []instanceRow, err error) {
+func (s *Store) lockedInstances(sc scope, states []domain.InstanceState) (rows []instanceRow, err error) {
 	for chunk := range slices.Chunk(states, lockChunk) {
-		ids := make([]any, len(chunk))
+		ids := make(uidArray, len(chunk))
 		for i, st := range chunk {
 			ids[i] = uid(st.ID)
 		}
 		var some []instanceRow
-		query := sc.rows(&instanceRow{}).Where(in("id", ids)).Clauses(ascending("id"), forUpdate())
+		query := sc.rows(&instanceRow{}).Where(s.among(ids)).Clauses(ascending("id"), forUpdate())
 		if err := query.Find(&some).Error; err != nil {
 			return nil, err
 		}
 		rows = append(rows, some...)
 	}
 	return rows, nil
+}
+
+// among is the condition that an id is one of the list: one parameter on PostgreSQL, so that one prepared
+// statement serves lists of any length.
+func (s *Store) among(ids uidArray) clause.Expression {
+	if s.pool != nil {
+		return condition{"id = ANY(?)", []any{ids}}
+	}
+	values := make([]any, len(ids))
+	for i, id := range ids {
+		values[i] = id
+	}
+	return in("id", values)
 }
 
 // applyStates returns the rows that the states change, changed, and what that does to the totals.

@@ -52,7 +52,7 @@ func (q *pageQuestion) postgresArgs(slots []slot) []any {
 		case slotCursorID:
 			args = append(args, exactID(q.page.After.ID))
 		case slotIDs:
-			args = append(args, uids(q.filter.IDs))
+			args = append(args, uidsOf(q.filter.IDs))
 		default:
 			args = append(args, q.arg(s))
 		}
@@ -60,8 +60,8 @@ func (q *pageQuestion) postgresArgs(slots []slot) []any {
 	return args
 }
 
-func uids(ids []domain.ID) []uid {
-	list := make([]uid, len(ids))
+func uidsOf(ids []domain.ID) uidArray {
+	list := make(uidArray, len(ids))
 	for i, id := range ids {
 		list[i] = uid(id)
 	}

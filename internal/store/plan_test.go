@@ -130,7 +130,7 @@ func explainPostgres(t *testing.T, conn *pgx.Conn, p planned, q *pageQuery) stri
 			literals = append(literals, "'"+domain.ID(v).String()+"'")
 		case exactID:
 			literals = append(literals, "'"+domain.ID(v).String()+"'")
-		case []uid:
+		case uidArray:
 			literals = append(literals, "ARRAY['"+domain.ID(v[0]).String()+"']::uuid[]")
 		case time.Time:
 			literals = append(literals, "'"+v.Format(time.RFC3339)+"'")

@@ -59,12 +59,16 @@ func TestStates_SetAndClear(t *testing.T) {
 
 func TestStates_LargeBatch(t *testing.T) {
 	onEngines(t, func(t *testing.T, f *fixture) {
+		insertMany(t, f, 1100) // more than are locked by one statement
 		var states []domain.InstanceState
-		for i := range 1100 { // more than are locked by one statement
-			in := addInstance(t, f.mine, domain.Instance{Name: fmt.Sprint(i)})
+		err := f.mine.StreamInstances(t.Context(), domain.InstanceFilter{}, nil, func(in *domain.Instance) error {
 			states = append(states, domain.InstanceState{ID: in.ID, Status: new(domain.StatusConnected), LastSeenAt: at(1), At: at(1)})
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
-		if err := f.mine.SetInstanceStates(t.Context(), states); err != nil {
+		if err = f.mine.SetInstanceStates(t.Context(), states); err != nil {
 			t.Fatal(err)
 		}
 		info, err := f.mine.EachInstance(t.Context(), domain.InstanceFilter{Status: domain.StatusConnected}, domain.PageRequest{Limit: 1}, ignore)

@@ -98,6 +98,8 @@ func (s *Store) Dialect() string {
 
 // Ready reports whether the database answers.
 func (s *Store) Ready(ctx context.Context) error {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
 	if s.pool != nil {
 		return translate(s.pool.Ping(ctx))
 	}

@@ -47,6 +47,24 @@ func (u *uid) Scan(src any) error {
 	return fmt.Errorf("cannot read an id from %T", src)
 }
 
+// uidArray is a list of ids as one parameter of PostgreSQL: uuid[]. It is a pgtype.ArrayGetter, and a Valuer
+// only so that GORM does not take it apart.
+type uidArray []uid
+
+// Value is never asked for.
+func (a uidArray) Value() (driver.Value, error) { return nil, errors.New("an array is for PostgreSQL") }
+
+// Dimensions describes the array.
+func (a uidArray) Dimensions() []pgtype.ArrayDimension {
+	return []pgtype.ArrayDimension{{Length: int32(len(a)), LowerBound: 1}}
+}
+
+// Index returns an element.
+func (a uidArray) Index(i int) any { return a[i] }
+
+// IndexType returns a value of the elements' type.
+func (a uidArray) IndexType() any { return uid{} }
+
 // exactID is an id as a parameter that is never NULL, for comparing positions.
 type exactID domain.ID
 
