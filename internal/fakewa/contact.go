@@ -36,8 +36,15 @@ type Contact struct {
 	// Guarded by srv.mu.
 	received []Received
 	receipts []GotReceipt
-	sent     map[string]*waE2E.Message // by id, to send again on request
-	asked    map[string]int            // by id: how often the contact could not read a message
+	sent     map[string]outgoingMessage // by id, to send again on request
+	keyed    map[senderKeyName]bool     // devices that have its sender key of a group. Guarded by peer.mu
+	asked    map[string]int             // by id: how often the contact could not read a message
+}
+
+// outgoingMessage is what a contact has said, and where.
+type outgoingMessage struct {
+	m     *waE2E.Message
+	group *Group // nil for an account
 }
 
 // AddContact adds somebody. It fails when the number is malformed or taken.
@@ -46,7 +53,10 @@ func (s *Server) AddContact(o ContactOptions) (*Contact, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Contact{srv: s, profile: p, peer: newPeer(s.seed, p.phone), options: o, sent: make(map[string]*waE2E.Message)}
+	c := &Contact{
+		srv: s, profile: p, peer: newPeer(s.seed, p.phone), options: o, sent: make(map[string]outgoingMessage), keyed: make(map[senderKeyName]bool),
+		asked: make(map[string]int),
+	}
 	if err := s.register(c); err != nil {
 		return nil, err
 	}
@@ -120,21 +130,25 @@ func (c *Contact) SendAs(ctx context.Context, to, id string, m *waE2E.Message) e
 		return fmt.Errorf("%w: %s", ErrNobody, to)
 	}
 	c.srv.mu.Lock()
-	c.sent[id] = m
+	c.sent[id] = outgoingMessage{m: m}
 	devices := a.linked()
 	c.srv.mu.Unlock()
 	a.receive(received(m, Received{ID: id, From: c.profile.phone, Chat: c.profile.phone, At: c.srv.now()}))
 	for _, d := range devices {
-		if err := c.srv.sendMessage(ctx, c.peer, d, c.envelope(id, m), m); err != nil {
+		if err := c.srv.sendMessage(ctx, c.peer, d, c.envelope(id, m, nil), m); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// envelope returns the attributes of a message of the contact's.
-func (c *Contact) envelope(id string, m *waE2E.Message) attrs {
+// envelope returns the attributes of a message of the contact's. The group is nil for an account.
+func (c *Contact) envelope(id string, m *waE2E.Message, g *Group) attrs {
 	a := attrs{"id": id, "t": c.srv.stamp(), "type": stanzaType(m), "notify": c.profile.name}
+	if g != nil {
+		a["from"], a["participant"], a["participant_pn"], a["addressing_mode"] = g.JID(), c.profile.lid(), c.profile.pn(), "lid"
+		return a
+	}
 	if c.options.ByLID {
 		a["from"], a["sender_pn"], a["addressing_mode"] = c.profile.lid(), c.profile.pn(), "lid"
 		return a
@@ -147,11 +161,7 @@ func (c *Contact) envelope(id string, m *waE2E.Message) attrs {
 func (s *Server) sendMessage(ctx context.Context, from *peer, d *device, envelope attrs, m *waE2E.Message, more ...node) error {
 	from.mu.Lock()
 	defer from.mu.Unlock()
-	enc, err := from.encrypt(ctx, d.lid(), m, func() *prekey.Bundle {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return d.bundle()
-	})
+	enc, err := from.encrypt(ctx, d.lid(), m, s.bundleOf(d))
 	if err != nil {
 		return err
 	}
@@ -162,6 +172,15 @@ func (s *Server) sendMessage(ctx context.Context, from *peer, d *device, envelop
 	defer s.mu.Unlock()
 	s.enqueue(d, el("message", envelope, append([]node{enc}, more...)...))
 	return nil
+}
+
+// bundleOf returns how to get what it takes to begin a session with the device.
+func (s *Server) bundleOf(d *device) func() *prekey.Bundle {
+	return func() *prekey.Bundle {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return d.bundle()
+	}
 }
 
 // sendPeer sends one of the phone's own messages to its linked device.

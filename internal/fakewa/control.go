@@ -24,9 +24,10 @@ import (
 //	POST   /accounts/{phone}/messages    {"to","text"} typed on the phone
 //	POST   /contacts                     ContactOptions
 //	GET    /contacts/{phone}/messages    what the contact has decrypted; the same parameters
-//	POST   /contacts/{phone}/messages    {"to","text"} or {"to","image","mime","text"} with image in base64
+//	POST   /contacts/{phone}/messages    {"to","text"}, {"to","image","mime","text"} with image in base64, {"group","text"}
 //	GET    /contacts/{phone}/receipts    what clients have confirmed; the same parameters
 //	POST   /contacts/{phone}/receipts    {"to","kind","ids"}
+//	GET    /groups                       POST /groups takes GroupOptions
 //	GET    /faults                       the standing ones
 //	POST   /faults                       Fault, with a duration such as "300ms"
 //	DELETE /faults                       ends them and all stalls
@@ -51,6 +52,8 @@ func (s *Server) Control() http.Handler {
 		"POST /contacts/{phone}/messages": withContact(s, contactSends),
 		"GET /contacts/{phone}/receipts":  withContact(s, contactReceipts),
 		"POST /contacts/{phone}/receipts": withContact(s, contactConfirms),
+		"GET /groups":                     func(*http.Request) (any, error) { return s.groupInfos(), nil },
+		"POST /groups":                    c.addGroup,
 		"GET /faults":                     func(*http.Request) (any, error) { return s.faultBodies(), nil },
 		"POST /faults":                    c.addFault,
 		"DELETE /faults":                  c.clearFaults,
@@ -91,7 +94,7 @@ func statusOf(err error) int {
 		return http.StatusNotFound
 	case errors.Is(err, ErrWrongCode), errors.Is(err, ErrRefused), errors.Is(err, ErrTaken), errors.Is(err, errGone):
 		return http.StatusConflict
-	case errors.Is(err, errBody), errors.Is(err, ErrFault), errors.Is(err, errPhone):
+	case errors.Is(err, errBody), errors.Is(err, ErrFault), errors.Is(err, errPhone), errors.Is(err, errNoMembers):
 		return http.StatusBadRequest
 	}
 	return http.StatusInternalServerError
@@ -150,10 +153,38 @@ type contactInfo struct {
 	Name  string `json:"name,omitempty"`
 }
 
+// groupInfo describes a group.
+type groupInfo struct {
+	ID      string   `json:"id"`
+	Subject string   `json:"subject"`
+	Members []string `json:"members"` // their numbers
+}
+
+func (s *Server) groupInfos() []groupInfo {
+	list := []groupInfo{}
+	for _, g := range s.Groups() {
+		list = append(list, groupInfo{ID: g.id, Subject: g.subject, Members: g.Members()})
+	}
+	return list
+}
+
+func (c *control) addGroup(r *http.Request) (any, error) {
+	o, err := read[GroupOptions](r)
+	if err != nil {
+		return nil, err
+	}
+	g, err := c.srv.AddGroup(o)
+	if err != nil {
+		return nil, err
+	}
+	return groupInfo{ID: g.id, Subject: g.subject, Members: g.Members()}, nil
+}
+
 // overview is everything at once.
 type overview struct {
 	Accounts    []accountInfo    `json:"accounts"`
 	Contacts    []contactInfo    `json:"contacts"`
+	Groups      []groupInfo      `json:"groups"`
 	Connections []ConnectionInfo `json:"connections"`
 	Faults      []faultBody      `json:"faults"`
 	Stats       Stats            `json:"stats"`
@@ -161,7 +192,7 @@ type overview struct {
 
 func (c *control) state(*http.Request) (any, error) {
 	o := overview{
-		Accounts: []accountInfo{}, Contacts: []contactInfo{},
+		Accounts: []accountInfo{}, Contacts: []contactInfo{}, Groups: c.srv.groupInfos(),
 		Connections: c.srv.Connections(), Faults: c.srv.faultBodies(), Stats: c.srv.Stats(),
 	}
 	for _, a := range c.srv.Accounts() {
@@ -256,17 +287,24 @@ func contactReceipts(r *http.Request, c *Contact) (any, error) {
 
 func contactSends(r *http.Request, c *Contact) (any, error) {
 	body, err := read[struct {
-		To, Text, MIME string
-		Image          []byte
+		To, Group, Text, MIME string
+		Image                 []byte
 	}](r)
 	if err != nil {
 		return nil, err
 	}
 	var id string
-	if body.Image == nil {
-		id, err = c.SendText(r.Context(), body.To, body.Text)
-	} else {
+	switch {
+	case body.Group != "":
+		g, ok := c.srv.Group(body.Group)
+		if !ok {
+			return nil, fmt.Errorf("%w: group %s", ErrNobody, body.Group)
+		}
+		id, err = c.SendToGroup(r.Context(), g, body.Text)
+	case body.Image != nil:
 		id, err = c.SendImage(r.Context(), body.To, Image{Data: body.Image, MIME: body.MIME, Caption: body.Text})
+	default:
+		id, err = c.SendText(r.Context(), body.To, body.Text)
 	}
 	return sent{id}, err
 }

@@ -44,6 +44,7 @@ func routes() map[string]iqHandler {
 		"w:sync:app:state/set/sync":      syncAppState,
 		"w:m/set/media_conn":             mediaConn,
 		"w:g2/get/query":                 queryGroup,
+		"w:g2/get/participating":         listGroups,
 		"w:g2/set/create":                createGroup,
 		"md/set/remove-companion-device": removeDevice,
 		"md/set/link_code_companion_reg": linkByCode,

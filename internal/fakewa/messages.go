@@ -1,6 +1,7 @@
 package fakewa
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"time"
@@ -101,32 +102,33 @@ func (s *Server) handleMessage(c *conn, n *node) {
 		c.send(el("ack", ack))
 		return
 	}
-	s.deliver(c, d, n)
+	s.deliver(c.ctx, d, n)
 	c.send(el("ack", ack))
 }
 
 // deliver gives each recipient its part.
-func (s *Server) deliver(c *conn, d *device, n *node) {
+func (s *Server) deliver(ctx context.Context, d *device, n *node) {
 	to := address(n, "to")
+	if participant := address(n, "participant"); !participant.IsEmpty() {
+		to = participant // a message to a group, once more for one member
+	} else if to.Server == types.GroupServer {
+		s.deliverToGroup(ctx, d, n)
+		return
+	}
 	if participants, ok := find(n, "participants"); ok {
 		for _, part := range participants.GetChildren() {
 			if enc, ok := find(&part, "enc"); ok {
-				s.deliverTo(c, d, n, address(&part, "jid"), enc)
+				s.deliverTo(ctx, d, n, address(&part, "jid"), enc)
 			}
 		}
 	}
-	enc, ok := find(n, "enc")
-	switch {
-	case !ok:
-	case to.Server == types.GroupServer:
-		s.deliverToGroup(c, d, n, enc)
-	default:
-		s.deliverTo(c, d, n, to, enc) // to the own phone
+	if enc, ok := find(n, "enc"); ok { // to one device: the own phone, or somebody who has asked again
+		s.deliverTo(ctx, d, n, to, enc)
 	}
 }
 
 // deliverTo gives one device of somebody's its encrypted part.
-func (s *Server) deliverTo(c *conn, d *device, n *node, to types.JID, enc *node) {
+func (s *Server) deliverTo(ctx context.Context, d *device, n *node, to types.JID, enc *node) {
 	s.mu.Lock()
 	who, ok := s.people[to.User]
 	if !ok {
@@ -141,9 +143,10 @@ func (s *Server) deliverTo(c *conn, d *device, n *node, to types.JID, enc *node)
 		return
 	}
 	s.mu.Unlock()
-	m, err := who.signal().decrypt(c.ctx, d.lid(), enc)
+	m, err := who.signal().decrypt(ctx, d.lid(), enc)
 	switch {
 	case err == nil:
+		s.learn(ctx, who, d, m)
 		s.arrive(who, d, n, to, m)
 	case errors.Is(err, signalerror.ErrOldCounter):
 		// The client was not sure and has sent it again.
@@ -155,14 +158,10 @@ func (s *Server) deliverTo(c *conn, d *device, n *node, to types.JID, enc *node)
 
 // arrive is what a phone does with a message that it has decrypted.
 func (s *Server) arrive(who person, d *device, n *node, to types.JID, m *waE2E.Message) {
-	group := address(n, "to").Server == types.GroupServer
-	if dist := m.GetSenderKeyDistributionMessage(); dist != nil {
-		s.learnSenderKey(who, d, dist)
-		if group {
-			return // the message itself comes with the sender key
-		}
-	}
 	r := Received{ID: text(n, "id"), From: d.account.profile.phone, Device: int(d.id), Chat: d.account.profile.phone, At: s.now()}
+	if group := address(n, "to"); group.Server == types.GroupServer {
+		r.Chat = group.User
+	}
 	if copied := m.GetDeviceSentMessage(); copied != nil {
 		m = copied.GetMessage()
 		r.Copy, r.Chat = true, s.numberOf(copied.GetDestinationJID())
@@ -170,8 +169,23 @@ func (s *Server) arrive(who person, d *device, n *node, to types.JID, m *waE2E.M
 	if text(n, "category") == "peer" {
 		return // devices of one account among themselves
 	}
-	who.receive(received(m, r))
+	r = received(m, r)
+	if r.Kind == "other" && m.GetSenderKeyDistributionMessage() != nil {
+		return // the key alone; the message itself follows
+	}
+	who.receive(r)
 	s.confirm(who, d, n, to)
+}
+
+// learn takes in a sender's key that comes with a message, if there is one.
+func (s *Server) learn(ctx context.Context, who person, d *device, m *waE2E.Message) {
+	key := m.GetSenderKeyDistributionMessage()
+	if key == nil {
+		return
+	}
+	if err := who.signal().learnSenderKey(ctx, d.lid(), key); err != nil {
+		s.log.Info("fakewa: a phone cannot read a sender key", slog.String("phone", who.whois().phone), slog.Any("error", err))
+	}
 }
 
 // numberOf returns the number of an address, whichever identity it names; its user part for others.

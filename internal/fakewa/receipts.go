@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"go.mau.fi/libsignal/keys/prekey"
 	"go.mau.fi/whatsmeow/types"
 )
 
@@ -124,7 +123,7 @@ func gotReceipt(d *device, kind, id string, now time.Time) GotReceipt {
 func (s *Server) sendAgain(c *conn, from *Contact, d *device, n *node) {
 	id := text(n, "id")
 	s.mu.Lock()
-	m, ok := from.sent[id]
+	said, ok := from.sent[id]
 	s.mu.Unlock()
 	if !ok {
 		return
@@ -134,14 +133,13 @@ func (s *Server) sendAgain(c *conn, from *Contact, d *device, n *node) {
 	if err := from.peer.vault.DeleteSession(c.ctx, d.lid().SignalAddress().String()); err != nil {
 		return
 	}
-	enc, err := from.peer.encrypt(c.ctx, d.lid(), m, func() *prekey.Bundle {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return d.bundle()
-	})
+	enc, err := from.peer.encrypt(c.ctx, d.lid(), said.m, s.bundleOf(d))
 	if err != nil {
 		s.log.Error("fakewa: a message cannot be sent again", "error", err)
 		return
+	}
+	if said.group != nil { // its next message there brings the key that this device lacks
+		delete(from.keyed, senderKeyName{group: said.group.JID().String(), user: d.lid().String()})
 	}
 	if retry, ok := find(n, "retry"); ok {
 		enc.Attrs["count"] = text(retry, "count")
@@ -149,7 +147,7 @@ func (s *Server) sendAgain(c *conn, from *Contact, d *device, n *node) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.settle(d, "message", "", id)
-	s.enqueue(d, el("message", from.envelope(id, m), enc))
+	s.enqueue(d, el("message", from.envelope(id, said.m, said.group), enc))
 }
 
 // maxRetries is how often a phone asks for a message that it cannot read.
@@ -168,14 +166,15 @@ func (s *Server) askAgain(who person, d *device, n *node, to types.JID) {
 	id := text(n, "id")
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c.asked == nil {
-		c.asked = make(map[string]int)
-	}
 	if c.asked[id]++; c.asked[id] > maxRetries {
 		return
 	}
 	keys := keyNodes(&k, one, true)
-	s.enqueue(d, el("receipt", attrs{"from": addressedAs(&c.profile, to), "id": id, "t": s.stamp(), "type": "retry"},
+	a := attrs{"from": addressedAs(&c.profile, to), "id": id, "t": s.stamp(), "type": "retry"}
+	if group := address(n, "to"); group.Server == types.GroupServer {
+		a["participant"], a["from"] = a["from"], group
+	}
+	s.enqueue(d, el("receipt", a,
 		el("retry", attrs{"count": c.asked[id], "id": id, "t": s.stamp(), "v": "1"}),
 		data("registration", binary.BigEndian.AppendUint32(nil, k.registration)),
 		el("keys", nil, keys[1:]...)))
