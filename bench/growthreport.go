@@ -76,12 +76,8 @@ func growth(large, small *cell) (stats.Estimate, bool) {
 	if large == nil || small == nil {
 		return stats.Estimate{}, false
 	}
-	var ratios []float64
-	a, b := large.values(p50), small.values(p50)
-	for i := range min(len(a), len(b)) {
-		ratios = append(ratios, a[i]/b[i])
-	}
-	return stats.Bootstrap(ratios), len(ratios) > 0
+	quotients := ratios(large.Results, small.Results, p50)
+	return stats.Bootstrap(quotients), len(quotients) > 0
 }
 
 // thousands spells a number with separators.

@@ -126,12 +126,22 @@ func (r *report) of(variant string, conns int) []load.Result {
 
 // ratio estimates a variant's throughput against the floor's in the same round.
 func (r *report) ratio(variant string, conns int) stats.Estimate {
-	floors, others := r.of(variantFloor, conns), r.of(variant, conns)
-	var ratios []float64
-	for i := range min(len(floors), len(others)) {
-		ratios = append(ratios, others[i].PerSecond()/floors[i].PerSecond())
+	return stats.Bootstrap(ratios(r.of(variant, conns), r.of(variantFloor, conns), perSecond))
+}
+
+// work estimates what part of a variant's CPU, PostgreSQL's included, the floor needs for the same: the
+// ratio of throughputs as it would be if nothing else used the processors.
+func (r *report) work(variant string, conns int) stats.Estimate {
+	return stats.Bootstrap(ratios(r.of(variantFloor, conns), r.of(variant, conns), wholeCPU))
+}
+
+// ratios returns a figure's ratio in each round.
+func ratios(a, b []load.Result, of func(load.Result) float64) []float64 {
+	var quotients []float64
+	for i := range min(len(a), len(b)) {
+		quotients = append(quotients, of(a[i])/of(b[i]))
 	}
-	return stats.Bootstrap(ratios)
+	return quotients
 }
 
 // medianOf returns the median of one figure of the results.
@@ -151,22 +161,23 @@ func serverCPU(r load.Result) float64 { return r.MicrosPerRequest(r.ServerCPU) }
 func databaseCPU(r load.Result) float64 {
 	return r.MicrosPerRequest(r.DatabaseCPU)
 }
+func wholeCPU(r load.Result) float64    { return serverCPU(r) + databaseCPU(r) }
 func othersCores(r load.Result) float64 { return (r.OthersCPU + r.StolenCPU) / r.Seconds }
 
 func (r *report) writeList(p *printer, conns int) {
 	if len(r.of(variantFloor, conns)) == 0 {
 		return
 	}
-	p.f("\n| list, %d connections | req/s | ratio to floor (95 %%) | p50 ms | p99 ms | server CPU µs | PostgreSQL CPU µs | others' cores |\n", conns)
-	p.f("|---|--:|---|--:|--:|--:|--:|--:|\n")
+	p.f("\n| list, %d connections | req/s | ratio to floor (95 %%) | same by CPU | p50 ms | p99 ms | server CPU µs | PostgreSQL CPU µs | others' cores |\n", conns)
+	p.f("|---|--:|---|--:|--:|--:|--:|--:|--:|\n")
 	for _, variant := range []string{variantFloor, variantPombal, variantBaseline, variantSQLite, variantStatic} {
 		results := r.of(variant, conns)
 		if len(results) == 0 {
 			continue
 		}
 		ratio := r.ratio(variant, conns)
-		p.f("| %s | %.0f | %.2f (%.2f–%.2f) | %.2f | %.2f | %.0f | %.0f | %.2f |\n", variant, medianOf(results, perSecond),
-			ratio.Median, ratio.Low, ratio.High, medianOf(results, p50), medianOf(results, p99),
+		p.f("| %s | %.0f | %.2f (%.2f–%.2f) | %.2f | %.2f | %.2f | %.0f | %.0f | %.2f |\n", variant, medianOf(results, perSecond),
+			ratio.Median, ratio.Low, ratio.High, r.work(variant, conns).Median, medianOf(results, p50), medianOf(results, p99),
 			medianOf(results, serverCPU), medianOf(results, databaseCPU), medianOf(results, othersCores))
 	}
 }
