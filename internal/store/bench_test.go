@@ -3,6 +3,7 @@ package store_test
 import (
 	"database/sql"
 	"fmt"
+	"syscall"
 	"testing"
 	"time"
 
@@ -56,6 +57,7 @@ func benchFloor(b *testing.B, url string) {
 		status,name,external_id,reason,phone,profile_name,profile_pic_url,webhook_url
 		FROM instances WHERE account_id = $1 ORDER BY created_at, id LIMIT 50`
 	b.ReportAllocs()
+	defer reportCPU(b)()
 	for i := 0; b.Loop(); i++ {
 		rows, err := pool.Query(b.Context(), q, [16]byte(benchAccount(1+i%400)))
 		if err != nil {
@@ -101,6 +103,20 @@ func BenchmarkEachInstanceSQLite(b *testing.B) {
 	benchPages(b, s)
 }
 
+// reportCPU adds what this process computed for each operation, which other load hardly changes.
+func reportCPU(b *testing.B) (done func()) {
+	before := cpuTime(b)
+	return func() { b.ReportMetric(float64(cpuTime(b)-before)/float64(b.N)/1e3, "cpu-µs/op") }
+}
+
+func cpuTime(b *testing.B) time.Duration {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
+
 func benchCreate(b *testing.B, s *store.Store, i int) {
 	a := domain.Account{ID: benchAccount(i), Name: fmt.Sprint("account ", i), Plan: "free"}
 	if err := s.CreateAccount(b.Context(), &a); err != nil {
@@ -127,6 +143,7 @@ func benchPages(b *testing.B, s *store.Store) {
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			b.ReportAllocs()
+			defer reportCPU(b)()
 			for i := 0; b.Loop(); i++ {
 				account := benchAccount(1 + i%400)
 				if bench.huge {
