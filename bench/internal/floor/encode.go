@@ -95,18 +95,37 @@ func (e *encoder) cursor(b []byte, account domain.ID, created int64, id domain.I
 	return base64.RawURLEncoding.AppendEncode(b, mac.Sum(position)[:len(position)+8])
 }
 
-// text appends a string, or null. Only what needs escapes goes the long way.
+// text appends a string, or null. Only what may need escapes goes the long way.
 func text(b, s []byte) []byte {
 	if s == nil {
 		return append(b, "null"...)
 	}
-	for _, c := range s {
-		if c < ' ' || c == '"' || c == '\\' || c == 0xe2 { // 0xe2 begins U+2028
+	n := 0
+	for ; len(s)-n >= 8; n += 8 {
+		if special(binary.LittleEndian.Uint64(s[n:])) {
+			return append(b, quoted(string(s))...)
+		}
+	}
+	for _, c := range s[n:] {
+		if c < ' ' || c == '"' || c == '\\' || c == beginsSeparator {
 			return append(b, quoted(string(s))...)
 		}
 	}
 	return plain(b, s)
 }
+
+// beginsSeparator is the first byte of U+2028 and U+2029, which are escaped.
+const beginsSeparator = 0xe2
+
+// special reports whether one of eight bytes is below a space, a quote, a backslash or beginsSeparator.
+func special(x uint64) bool {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	below := (x - ones*' ') &^ x
+	return (below|zero(x^ones*'"')|zero(x^ones*'\\')|zero(x^ones*beginsSeparator))&highs != 0
+}
+
+// zero marks bytes that are zero by their high bit, and maybe bytes after them.
+func zero(x uint64) uint64 { return (x - 0x0101010101010101) &^ x }
 
 // plain appends a string that needs no escapes.
 func plain(b, s []byte) []byte { return append(append(append(b, '"'), s...), '"') }
@@ -136,20 +155,17 @@ func moment(b, raw []byte) []byte {
 		month, year = month-12, year+1
 	}
 	var t = [...]byte{'"', 0, 0, 0, 0, '-', 0, 0, '-', 0, 0, 'T', 0, 0, ':', 0, 0, ':', 0, 0, '.', 0, 0, 0, 'Z', '"'}
-	digits(t[1:5], year)
-	digits(t[6:8], month)
-	digits(t[9:11], day)
-	digits(t[12:14], ms/3_600_000)
-	digits(t[15:17], ms/60_000%60)
-	digits(t[18:20], ms/1000%60)
-	digits(t[21:24], ms%1000)
+	two(t[1:], year/100)
+	two(t[3:], year%100)
+	two(t[6:], month)
+	two(t[9:], day)
+	two(t[12:], ms/3_600_000)
+	two(t[15:], ms/60_000%60)
+	two(t[18:], ms/1000%60)
+	t[21] = byte('0' + ms%1000/100)
+	two(t[22:], ms%100)
 	return append(b, t[:]...)
 }
 
-// digits fills b with a number.
-func digits(b []byte, n uint64) {
-	for i := len(b) - 1; i >= 0; i-- {
-		b[i] = byte('0' + n%10)
-		n /= 10
-	}
-}
+// two writes two digits.
+func two(b []byte, n uint64) { b[0], b[1] = byte('0'+n/10), byte('0'+n%10) }

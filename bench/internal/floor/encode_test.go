@@ -29,6 +29,7 @@ func TestText(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{
 		"": `""`, "São Paulo": `"São Paulo"`, `a "b" \`: `"a \"b\" \\"`, "x\ny<": `"x\ny<"`, "\u2028": `"\u2028"`,
+		"eight by eight, \u2029 and \x00": `"eight by eight, \u2029 and \u0000"`, "não, \"sim\" às 8": `"não, \"sim\" às 8"`,
 	} {
 		if got := string(text(nil, []byte(in))); got != want {
 			t.Errorf("%q is %s, want %s", in, got, want)
