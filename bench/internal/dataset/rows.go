@@ -135,12 +135,11 @@ func (d *Data) instance(e engine, s slot) []any {
 	seen := updated + random.Int64N(int64(24*time.Hour/time.Millisecond))
 	var reason, connected, externalID, webhook any
 	desired := domain.DesiredConnected
-	switch status {
-	case domain.StatusDisconnected:
+	if status == domain.StatusDisconnected {
 		reason, desired = string(domain.ReasonLoggedOut), domain.DesiredDisconnected
-	case domain.StatusConnected:
+	}
+	if status == domain.StatusConnected {
 		connected = e.time(updated)
-	case domain.StatusConnecting:
 	}
 	if random.IntN(4) == 0 {
 		externalID = fmt.Sprintf("crm-%d", s.nth)
