@@ -1,0 +1,181 @@
+package whatsapp
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"go.mau.fi/whatsmeow/store"
+	"go.mau.fi/whatsmeow/store/sqlstore"
+	"go.mau.fi/whatsmeow/types"
+
+	"github.com/pombal-api/pombal/internal/domain"
+)
+
+// Config says where the paired devices are kept.
+type Config struct {
+	// URL of a PostgreSQL database, in which the devices have the schema "whatsmeow"; "" for SQLite.
+	URL string
+	// DataDir is the folder of the SQLite file, whatsmeow.db; made when missing.
+	DataDir string
+	// MaxConns bounds the connections to PostgreSQL; 0 for two per CPU and at least 4.
+	MaxConns int
+	// Log receives what the driver and the library have to say, without secrets; nil discards it.
+	Log *slog.Logger
+}
+
+// Option changes how a Driver works. Options are for development and tests.
+type Option func(*Driver) error
+
+// times bounds what a link waits for.
+type times struct {
+	firstCode time.Duration // how long the first QR code is shown
+	nextCode  time.Duration // how long each of the others is shown
+	login     time.Duration // from the dial, and again from the pairing, to the end of the login
+	linger    time.Duration // how long the end of a connection is kept from the library, and from the sink
+	ping      time.Duration // for the answer to a ping, unless its context ends before
+	profile   time.Duration // for the owner's picture and text
+	logout    time.Duration // for a logout, unless its context ends before
+}
+
+func standardTimes() times {
+	return times{
+		firstCode: 60 * time.Second, // as long as WhatsApp accepts it
+		nextCode:  20 * time.Second,
+		login:     30 * time.Second,
+		linger:    300 * time.Millisecond,
+		ping:      20 * time.Second,
+		profile:   20 * time.Second,
+		logout:    5 * time.Second,
+	}
+}
+
+// Driver opens links. It is safe for concurrent use.
+type Driver struct {
+	log     *slog.Logger
+	db      *sql.DB
+	devices *sqlstore.Container
+	times   times
+	sandbox string // where all connections go instead of WhatsApp; "" in production
+
+	ctx    context.Context // of all links
+	cancel context.CancelFunc
+
+	mu     sync.Mutex
+	closed bool
+	links  map[*Link]struct{}
+}
+
+var (
+	errClosed = errors.New("whatsapp: the driver is closed")
+	errJID    = errors.New("whatsapp: the stored address of the device is malformed")
+)
+
+// Open opens the device store, bringing its tables up to date. The driver outlives ctx.
+func Open(ctx context.Context, cfg Config, options ...Option) (*Driver, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	prepareLibrary(cfg.Log)
+	d := &Driver{log: cfg.Log, times: standardTimes(), links: make(map[*Link]struct{})}
+	for _, option := range options {
+		if err := option(d); err != nil {
+			return nil, err
+		}
+	}
+	if err := d.openDevices(ctx, cfg); err != nil {
+		return nil, fmt.Errorf("open the device store: %w", err)
+	}
+	d.ctx, d.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	return d, nil
+}
+
+// Close closes all links and the device store, and waits for them. It may be called twice.
+func (d *Driver) Close() error {
+	d.mu.Lock()
+	d.closed = true
+	open := make([]*Link, 0, len(d.links))
+	for l := range d.links {
+		open = append(open, l)
+	}
+	d.mu.Unlock()
+	for _, l := range open {
+		l.hangUp()
+	}
+	for _, l := range open {
+		l.Close()
+	}
+	d.cancel()
+	return d.db.Close()
+}
+
+// Open returns a link of an instance, which begins to connect. It asks the device store, but not the network.
+// The link must be closed, even after its last event. An error means that the device could not be looked up,
+// and that nothing is known about the pairing.
+func (d *Driver) Open(ctx context.Context, target domain.LinkTarget, sink domain.LinkSink) (*Link, error) {
+	l := &Link{
+		driver: d, target: target, sink: sink,
+		log:     d.log.With(slog.String("account", target.Account.String()), slog.String("instance", target.Instance.String())),
+		inbox:   make(chan func()),
+		stop:    make(chan struct{}),
+		ended:   make(chan struct{}),
+		done:    make(chan struct{}),
+		showing: make(chan struct{}),
+		online:  make(chan struct{}),
+		alarm:   time.NewTimer(time.Hour),
+	}
+	l.alarm.Stop()
+	if err := d.find(ctx, l); err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil, errClosed
+	}
+	l.ctx, l.cancel = context.WithCancel(d.ctx)
+	d.links[l] = struct{}{}
+	go l.run() // Link.Close waits for it, and Driver.Close for all links
+	return l, nil
+}
+
+// find gives a link its device: the stored one, a new one when the instance has none, or nil when the one that
+// it had is gone. A failed look-up never makes a new device.
+func (d *Driver) find(ctx context.Context, l *Link) error {
+	if l.target.JID == "" {
+		l.device = d.devices.NewDevice()
+		return nil
+	}
+	jid, err := types.ParseJID(l.target.JID)
+	if err != nil || jid.User == "" {
+		return errJID
+	}
+	l.jid = jid
+	if l.device, err = d.devices.GetDevice(ctx, jid); err != nil {
+		return fmt.Errorf("look up the device: %w", err)
+	}
+	return nil
+}
+
+// forget deletes a device from the store. It does not mind when it is gone already.
+func (d *Driver) forget(ctx context.Context, jid types.JID) error {
+	if jid.IsEmpty() {
+		return nil
+	}
+	// Not through the library's Device, which its own goroutines may be using.
+	if err := d.devices.DeleteDevice(ctx, &store.Device{ID: &jid}); err != nil {
+		return fmt.Errorf("delete the device: %w", err)
+	}
+	return nil
+}
+
+// release is called by a link that has ended.
+func (d *Driver) release(l *Link) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.links, l)
+}

@@ -1,0 +1,157 @@
+package whatsapp
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// wires is the transport of one connection to WhatsApp: of its WebSocket and of its media. It knows every
+// socket that it has opened and can cut them all, in whatever state they are, which the library cannot: its
+// Disconnect waits for the server's goodbye, its handshake for an answer, and both together can crash it.
+type wires struct {
+	http   *http.Transport
+	dial   dialFunc
+	target string // where all connections go; "" for where they want to
+	linger time.Duration
+	onEnd  func() // called when the WebSocket has ended, by whomever
+	ctx    context.Context
+	cancel context.CancelFunc
+	up     atomic.Bool // the library's handshake is complete
+
+	mu    sync.Mutex
+	isCut bool
+	open  map[net.Conn]struct{}
+}
+
+func newWires(ctx context.Context, d *Driver, proxyURL string, onEnd func()) (*wires, error) {
+	dial, err := newDial(proxyURL)
+	if err != nil {
+		return nil, err
+	}
+	w := &wires{dial: dial, target: d.sandbox, linger: d.times.linger, onEnd: onEnd, open: make(map[net.Conn]struct{})}
+	w.ctx, w.cancel = context.WithCancel(ctx)
+	w.http = &http.Transport{
+		DialContext:           w.reach,
+		TLSHandshakeTimeout:   10 * time.Second,
+		ResponseHeaderTimeout: 20 * time.Second,
+		IdleConnTimeout:       30 * time.Second,
+		MaxIdleConnsPerHost:   2,
+	}
+	if w.target != "" {
+		w.http.DialTLSContext = w.reach // the sandbox speaks plain TCP
+	}
+	return w, nil
+}
+
+// reach opens a socket for the transport, which would go on dialing after its caller has given up.
+func (w *wires) reach(ctx context.Context, network, addr string) (net.Conn, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(w.ctx, cancel)()
+	if w.target != "" {
+		addr = w.target
+	}
+	conn, err := w.dial(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	return w.keep(conn)
+}
+
+func (w *wires) keep(conn net.Conn) (net.Conn, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.isCut {
+		_ = conn.Close() // nobody wants it any more
+		return nil, net.ErrClosed
+	}
+	k := &keptConn{Conn: conn, wires: w}
+	w.open[k] = struct{}{}
+	return k, nil
+}
+
+// keptConn is a socket that its wires know.
+type keptConn struct {
+	net.Conn
+	wires *wires
+}
+
+// Close closes the socket and makes its wires forget it.
+func (k *keptConn) Close() error {
+	k.wires.mu.Lock()
+	delete(k.wires.open, k)
+	k.wires.mu.Unlock()
+	return k.Conn.Close()
+}
+
+// cut closes all sockets, and opens no other. It does not wait.
+func (w *wires) cut() {
+	w.mu.Lock()
+	w.isCut = true
+	open := w.open
+	w.open = make(map[net.Conn]struct{})
+	w.mu.Unlock()
+	w.cancel()
+	for conn := range open {
+		_ = conn.Close() // whoever uses it gets an error
+	}
+	w.http.CloseIdleConnections()
+}
+
+// RoundTrip is http.RoundTripper. It puts a wire under WebSockets.
+func (w *wires) RoundTrip(req *http.Request) (*http.Response, error) {
+	res, err := w.http.RoundTrip(req)
+	if err != nil || res.StatusCode != http.StatusSwitchingProtocols {
+		return res, err
+	}
+	if body, ok := res.Body.(io.ReadWriteCloser); ok {
+		res.Body = &wire{ReadWriteCloser: body, wires: w}
+	}
+	return res, nil
+}
+
+// wire is a WebSocket's connection. It makes up for two weaknesses of the library at a connection's end.
+type wire struct {
+	io.ReadWriteCloser
+	wires  *wires
+	closed atomic.Bool
+	waited bool // owned by the reader
+}
+
+// emptyFrame is a WebSocket message with an empty frame of WhatsApp's.
+const emptyFrame = "\x82\x03\x00\x00\x00"
+
+// Read reads. While the library waits for an answer in its handshake, it does not notice the end of the
+// connection for 20 s: it gets an empty answer instead, which ends the handshake at once. Later, it drops the
+// stanzas that it has received but not yet handled when the connection ends, so it learns of the end late: the
+// last stanza is the one that says why.
+func (w *wire) Read(p []byte) (int, error) {
+	n, err := w.ReadWriteCloser.Read(p)
+	if err == nil || n > 0 || w.waited || w.closed.Load() {
+		return n, err
+	}
+	w.waited = true
+	if !w.wires.up.Load() {
+		return copy(p, emptyFrame), nil
+	}
+	timer := time.NewTimer(w.wires.linger)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-w.wires.ctx.Done():
+	}
+	return 0, err
+}
+
+// Close closes the connection and reports its end.
+func (w *wire) Close() error {
+	if !w.closed.Swap(true) {
+		w.wires.onEnd()
+	}
+	return w.ReadWriteCloser.Close()
+}
