@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -54,6 +55,45 @@ func TestCommitError(t *testing.T) {
 	}
 	if err := commitError(&pgconn.PgError{Code: "23503"}); domain.CodeOf(err) != domain.CodeInternal {
 		t.Errorf("a refused commit: %v", err)
+	}
+}
+
+// A client that hangs up, or a deadline that passes, in the middle of a transaction is what the caller hears
+// of, whatever database/sql makes of it.
+func TestWrite_ContextEndsWithin(t *testing.T) {
+	t.Parallel()
+	for _, engine := range testkit.Engines() {
+		t.Run(engine.Name, func(t *testing.T) {
+			t.Parallel()
+			f := newWallFixture(t, engine)
+			for what, with := range map[string]func() (context.Context, context.CancelFunc){
+				"canceled": func() (context.Context, context.CancelFunc) { return context.WithCancel(t.Context()) },
+				"too late": func() (context.Context, context.CancelFunc) {
+					return context.WithTimeout(t.Context(), 100*time.Millisecond)
+				},
+			} {
+				ctx, cancel := with()
+				for _, run := range []func(context.Context, wall, func(scope) error) error{f.s.write, f.s.snapshot} {
+					err := run(ctx, wall{account: f.mine}, func(sc scope) error {
+						var err error
+						for err == nil { // until database/sql has noticed
+							if what == "canceled" {
+								cancel()
+							}
+							err = sc.rows(&instanceRow{}).Take(&instanceRow{}).Error
+						}
+						return err
+					})
+					if ok := errors.Is(err, context.Canceled) || domain.CodeOf(err) == domain.CodeUnavailable; !ok {
+						t.Errorf("%s: %v", what, err)
+					}
+				}
+				cancel()
+			}
+			if _, err := f.s.AccountByID(t.Context(), f.mine); err != nil {
+				t.Errorf("after that: %v", err)
+			}
+		})
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"time"
 
 	"gorm.io/gorm"
@@ -87,7 +88,7 @@ func (s *Store) read(ctx context.Context, w wall, do func(scope) error) error {
 			break
 		}
 	}
-	return translate(err)
+	return translate(ended(ctx, err))
 }
 
 // load is read with a result.
@@ -125,7 +126,7 @@ func (s *Store) snapshot(ctx context.Context, w wall, do func(scope) error) erro
 			break
 		}
 	}
-	return translate(err)
+	return translate(ended(ctx, err))
 }
 
 // write runs do in a transaction. It runs again when the database asks for that.
@@ -141,13 +142,22 @@ func (s *Store) write(ctx context.Context, w wall, do func(scope) error) error {
 			return failed
 		})
 		if err != nil && done && !isRepeatable(err) {
-			return commitError(err)
+			return commitError(ended(ctx, err))
 		}
 		if !isRepeatable(err) {
 			break
 		}
 	}
-	return translate(err)
+	return translate(ended(ctx, err))
+}
+
+// ended adds that ctx is over to an error that came of it: database/sql ends a transaction with its context
+// and then only says that the transaction is gone.
+func ended(ctx context.Context, err error) error {
+	if ctx.Err() == nil || err == nil || isDomain(err) || errors.Is(err, ctx.Err()) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ctx.Err(), err)
 }
 
 // commitError translates the failure of a commit. When the connection was lost in it, nobody knows
