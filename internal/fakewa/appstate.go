@@ -5,22 +5,24 @@ import (
 	"compress/zlib"
 	"context"
 	"fmt"
-	"sync"
+	"strconv"
 
 	"go.mau.fi/whatsmeow/appstate"
 	"go.mau.fi/whatsmeow/proto/waE2E"
 	"go.mau.fi/whatsmeow/proto/waHistorySync"
 	"go.mau.fi/whatsmeow/proto/waServerSync"
 	"go.mau.fi/whatsmeow/store"
+	waLog "go.mau.fi/whatsmeow/util/log"
 	"google.golang.org/protobuf/proto"
 )
 
 // appState is the settings that an account's devices share. They are encrypted: the server could not read
 // them if it were not the phone too.
+//
+// It consists of critical_block only, and that of changes of the name. Guarded by the peer's mutex.
 type appState struct {
-	once  sync.Once
-	patch []byte // the one patch of critical_block: the account's name
-	err   error
+	patches [][]byte // patch i leads to version i+1
+	hash    appstate.HashState
 }
 
 // appKey returns the key of the shared settings, which depends on the seed and the number only.
@@ -83,17 +85,20 @@ func syncAppState(q *iq) ([]node, error) {
 	a := q.c.device.account
 	var collections []node
 	for _, wanted := range q.body.GetChildren() {
+		if _, changes := find(&wanted, "patch"); changes {
+			return nil, iqError{501, "feature-not-implemented"}
+		}
 		name := text(&wanted, "name")
-		have := text(&wanted, "version")
 		answer := el("collection", attrs{"name": name, "version": "0"})
 		if name == string(appstate.WAPatchCriticalBlock) {
-			patch, err := a.namePatch(q.c.ctx)
+			have, _ := strconv.Atoi(text(&wanted, "version")) // none is 0
+			patches, err := a.patchesAfter(q.c.ctx, have)
 			if err != nil {
 				return nil, err
 			}
-			answer.Attrs["version"] = "1"
-			if have == "" || have == "0" {
-				answer.Content = []node{el("patches", nil, data("patch", patch))}
+			answer.Attrs["version"] = have + len(patches)
+			if len(patches) > 0 {
+				answer.Content = []node{el("patches", nil, patches...)}
 			}
 		}
 		collections = append(collections, answer)
@@ -101,30 +106,48 @@ func syncAppState(q *iq) ([]node, error) {
 	return []node{el("sync", nil, collections...)}, nil
 }
 
-// namePatch returns the encrypted change that sets the account's name.
-func (a *Account) namePatch(ctx context.Context) ([]byte, error) {
-	a.app.once.Do(func() { a.app.patch, a.app.err = a.encodeName(ctx) })
-	return a.app.patch, a.app.err
-}
-
-func (a *Account) encodeName(ctx context.Context) ([]byte, error) {
-	id, key := a.appKey()
+// patchesAfter returns the changes that lead from a version to the newest.
+func (a *Account) patchesAfter(ctx context.Context, version int) ([]node, error) {
+	a.srv.mu.Lock()
+	name := a.profile.name
+	a.srv.mu.Unlock()
 	a.peer.mu.Lock()
 	defer a.peer.mu.Unlock()
+	if len(a.app.patches) == 0 {
+		if err := a.addName(ctx, name); err != nil {
+			return nil, err
+		}
+	}
+	var list []node
+	for _, patch := range a.app.patches[min(max(version, 0), len(a.app.patches)):] {
+		list = append(list, data("patch", patch))
+	}
+	return list, nil
+}
+
+// addName appends a change of the name. The caller holds the peer's mutex.
+func (a *Account) addName(ctx context.Context, name string) error {
+	id, key := a.appKey()
 	if err := a.peer.vault.PutAppStateSyncKey(ctx, id, store.AppStateSyncKey{Data: key, Timestamp: a.srv.now().UnixMilli()}); err != nil {
-		return nil, err
+		return err
 	}
-	a.srv.mu.Lock()
-	change := appstate.BuildSettingPushName(a.profile.name)
-	a.srv.mu.Unlock()
-	raw, err := appstate.NewProcessor(a.peer.dev, nil).EncodePatch(ctx, id, appstate.HashState{}, change)
+	processor := appstate.NewProcessor(a.peer.dev, waLog.Noop)
+	raw, err := processor.EncodePatch(ctx, id, a.app.hash, appstate.BuildSettingPushName(name))
 	if err != nil {
-		return nil, fmt.Errorf("fakewa: encode the name: %w", err)
+		return fmt.Errorf("fakewa: encode the name: %w", err)
 	}
-	var patch waServerSync.SyncdPatch
-	if err := proto.Unmarshal(raw, &patch); err != nil {
-		return nil, err
+	patch := &waServerSync.SyncdPatch{}
+	if err = proto.Unmarshal(raw, patch); err != nil {
+		return err
 	}
-	patch.Version = &waServerSync.SyncdVersion{Version: proto.Uint64(1)} // the encoder leaves it to the server
-	return proto.Marshal(&patch)
+	patch.Version = &waServerSync.SyncdVersion{Version: proto.Uint64(a.app.hash.Version + 1)} // the encoder leaves it to the server
+	if raw, err = proto.Marshal(patch); err != nil {
+		return err
+	}
+	list := &appstate.PatchList{Name: appstate.WAPatchCriticalBlock, Patches: []*waServerSync.SyncdPatch{patch}}
+	if _, a.app.hash, err = processor.DecodePatches(ctx, list, a.app.hash, true); err != nil {
+		return fmt.Errorf("fakewa: check the name: %w", err)
+	}
+	a.app.patches = append(a.app.patches, raw)
+	return nil
 }

@@ -158,7 +158,7 @@ func (c *Contact) envelope(id string, m *waE2E.Message, g *Group) attrs {
 }
 
 // sendMessage encrypts a message for one device and queues it there.
-func (s *Server) sendMessage(ctx context.Context, from *peer, d *device, envelope attrs, m *waE2E.Message, more ...node) error {
+func (s *Server) sendMessage(ctx context.Context, from *peer, d *device, envelope attrs, m *waE2E.Message) error {
 	from.mu.Lock()
 	defer from.mu.Unlock()
 	enc, err := from.encrypt(ctx, d.lid(), m, s.bundleOf(d))
@@ -170,7 +170,10 @@ func (s *Server) sendMessage(ctx context.Context, from *peer, d *device, envelop
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.enqueue(d, el("message", envelope, append([]node{enc}, more...)...))
+	if sealed, ok := enc.Content.([]byte); ok && s.corrupts(d) {
+		sealed[len(sealed)-1] ^= 0xff
+	}
+	s.enqueue(d, el("message", envelope, enc))
 	return nil
 }
 
@@ -188,6 +191,16 @@ func (a *Account) sendPeer(ctx context.Context, d *device, m *waE2E.Message) err
 	return a.srv.sendMessage(ctx, a.peer, d, attrs{
 		"from": a.profile.pn(), "id": newID(), "t": a.srv.stamp(), "type": "text", "category": "peer",
 	}, m)
+}
+
+// ForgetSessions makes the contact lose all its Signal sessions, as a phone does whose storage was cleared:
+// it begins new ones, and asks again for messages in old ones.
+func (c *Contact) ForgetSessions() {
+	c.peer.mu.Lock()
+	defer c.peer.mu.Unlock()
+	clear(c.peer.vault.sessions)
+	clear(c.peer.vault.senderKeys)
+	clear(c.keyed)
 }
 
 // SendText is what the owner types on the phone: the number gets it if it is a contact, the linked devices

@@ -17,6 +17,7 @@ import (
 //	GET    /connections, /stats          DELETE /stats starts counting anew
 //	POST   /accounts                     AccountOptions
 //	GET    /accounts/{phone}             its devices
+//	PATCH  /accounts/{phone}             ProfileChange
 //	POST   /accounts/{phone}/scan        {"text"} of a QR code
 //	POST   /accounts/{phone}/code        {"code"} as the client shows it
 //	POST   /accounts/{phone}/unlink      {"device"}
@@ -42,6 +43,7 @@ func (s *Server) Control() http.Handler {
 		"DELETE /stats":                   c.resetStats,
 		"POST /accounts":                  c.addAccount,
 		"GET /accounts/{phone}":           withAccount(s, func(_ *http.Request, a *Account) (any, error) { return a.info(), nil }),
+		"PATCH /accounts/{phone}":         withAccount(s, changeProfile),
 		"POST /accounts/{phone}/scan":     withAccount(s, scan),
 		"POST /accounts/{phone}/code":     withAccount(s, typeCode),
 		"POST /accounts/{phone}/unlink":   withAccount(s, unlink),
@@ -222,6 +224,14 @@ func (c *control) addAccount(r *http.Request) (any, error) {
 		return nil, err
 	}
 	return a.info(), nil
+}
+
+func changeProfile(r *http.Request, a *Account) (any, error) {
+	change, err := read[ProfileChange](r)
+	if err != nil {
+		return nil, err
+	}
+	return a.info(), a.SetProfile(r.Context(), change)
 }
 
 func scan(r *http.Request, a *Account) (any, error) {

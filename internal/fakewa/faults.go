@@ -24,6 +24,8 @@ const (
 	Delay FaultKind = "delay"
 	// AckError acknowledges messages with the error Code, such as 479.
 	AckError FaultKind = "ack_error"
+	// Corrupt makes messages to the account's devices unreadable; the sender encrypts them again when asked.
+	Corrupt FaultKind = "corrupt"
 	// SpoilPairing makes the phone answer with a wrong secret, so that the client refuses it.
 	SpoilPairing FaultKind = "spoil_pairing"
 	// SlowAccept lets the server take only one connection per Duration. It has no phone.
@@ -84,7 +86,7 @@ func (f *Fault) check() error {
 		needsCode = true
 	case Delay, SlowAccept:
 		needsDuration = true
-	case SilenceIQ, SpoilPairing, RefuseTCP:
+	case SilenceIQ, Corrupt, SpoilPairing, RefuseTCP:
 	default:
 		return fmt.Errorf("%w: kind %q", ErrFault, f.Kind)
 	}
@@ -202,6 +204,12 @@ func (s *Server) spoils(phone string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_, ok := s.use(SpoilPairing, func(f *Fault) bool { return f.Phone == "" || f.Phone == phone })
+	return ok
+}
+
+// corrupts tells whether a message to a device becomes unreadable. The caller holds mu.
+func (s *Server) corrupts(d *device) bool {
+	_, ok := s.use(Corrupt, func(f *Fault) bool { return f.Phone == "" || f.Phone == d.account.profile.phone })
 	return ok
 }
 

@@ -16,6 +16,7 @@ type vault struct {
 	preKeys    map[uint32]*keys.PreKey
 	lastKey    uint32
 	appKeys    map[string]store.AppStateSyncKey
+	appMACs    map[string][]byte // of the one collection that there is, by index
 }
 
 // senderKeyName is whose sender key it is, and in which group.
@@ -27,6 +28,7 @@ func newVault() *vault {
 		senderKeys: make(map[senderKeyName][]byte),
 		preKeys:    make(map[uint32]*keys.PreKey),
 		appKeys:    make(map[string]store.AppStateSyncKey),
+		appMACs:    make(map[string][]byte),
 	}
 }
 
@@ -101,4 +103,17 @@ func (v *vault) GetAppStateSyncKey(_ context.Context, id []byte) (*store.AppStat
 		return nil, nil
 	}
 	return &key, nil
+}
+
+// PutAppStateMutationMACs keeps what later changes are checked with.
+func (v *vault) PutAppStateMutationMACs(_ context.Context, _ string, _ uint64, list []store.AppStateMutationMAC) error {
+	for _, m := range list {
+		v.appMACs[string(m.IndexMAC)] = m.ValueMAC
+	}
+	return nil
+}
+
+// GetAppStateMutationMAC returns what a change is checked with, nil when there is none.
+func (v *vault) GetAppStateMutationMAC(_ context.Context, _ string, index []byte) ([]byte, error) {
+	return v.appMACs[string(index)], nil
 }
