@@ -1,0 +1,295 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/pombal-api/pombal/internal/domain"
+)
+
+const (
+	// stuckAfter is how long an attempt may bring no news: a login, a first code, what follows a pairing.
+	stuckAfter = 30 * time.Second
+	// pairingLasts is how long after the customer's wish codes are made.
+	pairingLasts = 5 * time.Minute
+	// settleFor is how long a lost connection may take to come back without being shown.
+	settleFor = 2 * time.Second
+	// stableAfter is how long a connection must hold for its next loss to count as the first.
+	stableAfter = time.Minute
+	// A ping follows between pingLeast and pingMost after the last sign of life.
+	pingLeast, pingMost = 20 * time.Second, 40 * time.Second
+	pingTimeout         = 10 * time.Second
+	// pingAgain is how soon a failed ping is repeated; two in a row end the connection.
+	pingAgain = time.Second
+	// silentFor is how long a connection counts as such without a sign of life, whatever pings do.
+	silentFor = 75 * time.Second
+	// Together they leave a moment of the 5 s within which an instance is deleted.
+	logoutTimeout = 2500 * time.Millisecond
+	removeTimeout = time.Second
+	// startWithin spreads the first dials after a start, in which many instances are claimed at once.
+	startWithin = 500 * time.Millisecond
+)
+
+// keeper looks after one instance that this node holds: one goroutine, in which everything but post runs.
+type keeper struct {
+	t       *tenure
+	lease   domain.Lease
+	cancel  context.CancelFunc // ends the keeper at once and without a trace
+	started time.Time
+	box     *mailbox
+
+	ctx   context.Context //nolint:containedctx // the keeper's own, for what its goroutine starts
+	wish  domain.LinkWish
+	jid   string
+	ended bool
+
+	link     Link // nil between attempts
+	attempt  int  // numbers the attempts: news of earlier ones are stale
+	online   bool // the link is logged in
+	aliveAt  time.Time
+	misses   int // pings in a row that failed
+	failures int // attempts in a row that failed
+
+	shown      domain.Status // the status on record; "" when not known
+	shownWhy   domain.ReasonCode
+	settleWhy  domain.ReasonCode // what will be shown at settleAt
+	slotIsOurs bool              // dialAt is a moment of the pacer
+
+	// What is due when; zero for never.
+	dialAt, stuckAt, pingAt, silentAt, settleAt, stableAt time.Time
+}
+
+func newKeeper(t *tenure, w domain.LinkWish, cancel context.CancelFunc) *keeper {
+	return &keeper{
+		t: t, lease: w.Lease, cancel: cancel, started: t.m.cfg.Now(), box: newMailbox(), wish: w, jid: w.JID,
+	}
+}
+
+// post runs a task in the keeper's goroutine, soon.
+func (k *keeper) post(task func()) { k.box.post(task) }
+
+// run looks after the instance until there is nothing to do for it here, or until ctx ends.
+func (k *keeper) run(ctx context.Context) {
+	k.ctx = ctx
+	defer k.closeLink()
+	k.begin()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for !k.ended {
+		if at := k.nextAlarm(); at.IsZero() {
+			timer.Stop()
+		} else {
+			timer.Reset(max(0, at.Sub(k.now())))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+			k.onTime()
+		case <-k.box.ready:
+			for _, task := range k.box.take() {
+				if ctx.Err() == nil && !k.ended {
+					task()
+				}
+			}
+		}
+	}
+}
+
+func (k *keeper) now() time.Time { return k.t.m.cfg.Now() }
+
+// begin decides what to do with an instance that has just been claimed.
+func (k *keeper) begin() {
+	if k.wish.Remove || k.wish.Desired != domain.DesiredConnected {
+		k.obey()
+		return
+	}
+	k.acted()
+	now := k.now()
+	if k.wish.RetryAt.After(now) {
+		k.dialAt = k.wish.RetryAt
+		return
+	}
+	k.dialAt = now
+	if k.jid != "" { // many may be claimed at once
+		k.dialAt = now.Add(time.Duration(float64(startWithin) * k.t.m.cfg.Rand()))
+	}
+	k.settleAt, k.settleWhy = now.Add(settleFor), "" // whatever is on record
+	if k.jid == "" {
+		k.show(domain.StatusConnecting, "")
+	}
+}
+
+// alarms lists when something is due, and what.
+func (k *keeper) alarms() [6]struct {
+	at *time.Time
+	do func()
+} {
+	return [6]struct {
+		at *time.Time
+		do func()
+	}{
+		{&k.dialAt, k.dialInTurn},
+		{&k.stuckAt, k.onStuck},
+		{&k.pingAt, k.ping},
+		{&k.silentAt, k.onSilent},
+		{&k.settleAt, k.onUnsettled},
+		{&k.stableAt, func() { k.failures = 0 }},
+	}
+}
+
+func (k *keeper) nextAlarm() (next time.Time) {
+	for _, a := range k.alarms() {
+		if !a.at.IsZero() && (next.IsZero() || a.at.Before(next)) {
+			next = *a.at
+		}
+	}
+	return next
+}
+
+// onTime does what is due.
+func (k *keeper) onTime() {
+	for _, a := range k.alarms() {
+		if k.ended {
+			return
+		}
+		if !a.at.IsZero() && !k.now().Before(*a.at) {
+			*a.at = time.Time{}
+			a.do()
+		}
+	}
+}
+
+// dialInTurn opens the link when the pacer lets it.
+func (k *keeper) dialInTurn() {
+	if !k.slotIsOurs {
+		pacer := k.t.m.dials
+		if k.jid == "" {
+			pacer = k.t.m.pairs
+		}
+		now := k.now()
+		if slot := pacer.reserve(now); slot.After(now) {
+			k.dialAt, k.slotIsOurs = slot, true
+			return
+		}
+	}
+	k.slotIsOurs = false
+	k.dial()
+}
+
+// dial begins an attempt to connect.
+func (k *keeper) dial() {
+	if k.jid == "" && k.now().Sub(k.wish.AskedAt) > pairingLasts {
+		k.fail(domain.ReasonPairingTimeout, 0, nil)
+		return
+	}
+	switch err := k.open(); {
+	case errors.Is(err, errNoProxy):
+		k.fail(domain.ReasonProxyFailed, 0, err)
+		return
+	case err != nil:
+		k.fail(domain.ReasonConnectionLost, 0, err)
+		return
+	}
+	k.stuckAt = k.now().Add(stuckAfter)
+	if k.jid == "" && k.wish.Method == domain.PairByCode {
+		k.askForCode()
+	}
+}
+
+// open makes a link whose news arrive at onEvent.
+func (k *keeper) open() error {
+	k.closeLink()
+	target := domain.LinkTarget{Account: k.lease.Account, Instance: k.lease.Instance, JID: k.jid}
+	if len(k.wish.ProxySealed) > 0 {
+		url, err := k.t.m.proxyURL(k.lease, k.wish.ProxySealed)
+		if err != nil {
+			return err
+		}
+		target.ProxyURL = url
+	}
+	attempt := k.attempt
+	link, err := k.t.m.driver.Open(k.ctx, target, func(e domain.LinkEvent) {
+		k.post(func() {
+			if k.attempt == attempt {
+				k.onEvent(e)
+			}
+		})
+	})
+	k.link = link
+	return err
+}
+
+// closeLink drops the connection, if there is one, and makes its news stale.
+func (k *keeper) closeLink() {
+	link := k.link
+	k.link, k.online, k.misses = nil, false, 0
+	k.attempt++
+	k.stuckAt, k.pingAt, k.silentAt, k.stableAt = time.Time{}, time.Time{}, time.Time{}, time.Time{}
+	if link != nil {
+		link.Close()
+	}
+}
+
+// aside runs a call to the current link apart, as it may take its time, and then done in the keeper's
+// goroutine, unless the link is gone by then.
+func (k *keeper) aside(timeout time.Duration, call func(context.Context, Link) error, done func(error)) {
+	link, attempt := k.link, k.attempt
+	ctx, cancel := context.WithTimeout(k.ctx, timeout)
+	k.t.keeping.Go(func() {
+		defer cancel()
+		err := call(ctx, link)
+		k.post(func() {
+			if k.attempt == attempt {
+				done(err)
+			}
+		})
+	})
+}
+
+func (k *keeper) askForCode() {
+	phone := k.wish.Phone
+	k.aside(stuckAfter, func(ctx context.Context, l Link) error { return l.RequestPairingCode(ctx, phone) }, func(err error) {
+		if err != nil {
+			k.fail(domain.ReasonPairingFailed, 0, err)
+		}
+	})
+}
+
+// record writes down a fact about the instance.
+func (k *keeper) record(f domain.LinkFact) {
+	f.Lease = k.lease
+	f.State.At = k.now()
+	k.t.facts.put(f)
+}
+
+// acted records that the wish is being followed.
+func (k *keeper) acted() { k.record(domain.LinkFact{Seq: k.wish.Seq}) }
+
+// show records a status, unless it is on record already.
+func (k *keeper) show(status domain.Status, why domain.ReasonCode) {
+	k.settleAt = time.Time{}
+	if k.shown == status && k.shownWhy == why {
+		return
+	}
+	k.shown, k.shownWhy = status, why
+	k.record(domain.LinkFact{State: domain.InstanceState{Status: &status, Reason: &why}})
+}
+
+// finish records the last fact and ends the keeper.
+func (k *keeper) finish(f domain.LinkFact) {
+	k.closeLink()
+	k.ended = true
+	f.Release = true
+	k.record(f)
+}
+
+// handOver gives the instance to another node, as it is.
+func (k *keeper) handOver() { k.finish(domain.LinkFact{}) }
+
+func (k *keeper) log(message string, err error) {
+	k.t.m.cfg.Log.LogAttrs(k.ctx, slog.LevelWarn, message, slog.String("account", k.lease.Account.String()),
+		slog.String("instance", k.lease.Instance.String()), slog.Any("error", err))
+}

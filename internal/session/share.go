@@ -1,0 +1,54 @@
+package session
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/pombal-api/pombal/internal/domain"
+)
+
+// shares divides what is wanted evenly among the nodes, rounded up, none above its capacity. Together they
+// have room for everything, unless the capacities do not.
+func shares(f domain.Fleet) map[domain.ID]int {
+	nodes := slices.SortedFunc(slices.Values(f.Nodes), func(a, b domain.Node) int { return cmp.Compare(a.Capacity, b.Capacity) })
+	share := make(map[domain.ID]int, len(nodes))
+	left := f.Wanted
+	for i, n := range nodes {
+		others := len(nodes) - i
+		share[n.ID] = min(n.Capacity, (left+others-1)/others)
+		left -= share[n.ID]
+		if left < 0 {
+			left = 0
+		}
+	}
+	return roundedUp(share, nodes, f.Wanted)
+}
+
+// roundedUp gives every node that is not full the largest share that another one got by rounding.
+func roundedUp(share map[domain.ID]int, nodes []domain.Node, wanted int) map[domain.ID]int {
+	most := 0
+	for _, n := range share {
+		most = max(most, n)
+	}
+	for _, n := range nodes {
+		share[n.ID] = min(n.Capacity, most, wanted)
+	}
+	return share
+}
+
+// surplus is how many instances a node should hand over now: what exceeds its share by more than a tenth,
+// as far as others have room.
+func surplus(f domain.Fleet, node domain.ID, held int) int {
+	share := shares(f)
+	mine := share[node]
+	if held <= mine+(mine+9)/10 {
+		return 0
+	}
+	room := 0
+	for _, n := range f.Nodes {
+		if n.ID != node {
+			room += max(0, share[n.ID]-n.Held)
+		}
+	}
+	return min(held-mine, room)
+}
