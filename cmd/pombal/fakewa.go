@@ -24,6 +24,7 @@ type fakewaCmd struct {
 	Addr        string `default:"127.0.0.1:8090" help:"Address for WhatsApp clients, in plain TCP; port 0 picks a free one."`
 	ControlAddr string `default:"127.0.0.1:8091" help:"Address of the control API, which knows no authentication."`
 	SeedFile    string `default:"./.pombal/fakewa.seed" help:"File that decides the server's keys; made when it is missing."`
+	StateFile   string `help:"File that remembers phones, linked devices and contacts over a restart; none by default." placeholder:"FILE"`
 	JSON        bool   `help:"Print one line of JSON when ready, and nothing else."`
 	Verbose     bool   `short:"v" help:"Log each stanza, without contents."`
 }
@@ -45,7 +46,10 @@ func (c *fakewaCmd) Run(ctx context.Context, s streams) error {
 	if c.Verbose {
 		level = slog.LevelDebug
 	}
-	srv, err := fakewa.New(fakewa.Config{Seed: seed, Log: slog.New(slog.NewTextHandler(s.err, &slog.HandlerOptions{Level: level}))})
+	srv, err := fakewa.New(fakewa.Config{
+		Seed: seed, StateFile: c.StateFile,
+		Log: slog.New(slog.NewTextHandler(s.err, &slog.HandlerOptions{Level: level})),
+	})
 	if err != nil {
 		return err
 	}

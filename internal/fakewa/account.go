@@ -94,6 +94,7 @@ func (s *Server) register(p person) error {
 	}
 	s.people[w.phone] = p
 	s.people[w.lidUser] = p
+	s.unsaved()
 	s.notify()
 	return nil
 }
@@ -215,6 +216,7 @@ func (a *Account) Unlink(device int) error {
 	if d.conn != nil {
 		d.conn.finish(streamError("401", "device_removed"))
 	}
+	a.srv.unsaved()
 	a.srv.notify()
 	return nil
 }
@@ -242,6 +244,7 @@ func (s *Server) greet(c *conn) {
 	}
 	d.greeted = true
 	s.mu.Unlock()
+	s.unsaved()
 	for _, m := range d.account.greetings() {
 		if err := d.account.sendPeer(c.ctx, d, m); err != nil {
 			s.log.Error("fakewa: the phone cannot reach its new device", "error", err)

@@ -21,6 +21,7 @@ import (
 //
 // It consists of critical_block only, and that of changes of the name. Guarded by the peer's mutex.
 type appState struct {
+	saved   [][]byte // patches of the state file that are yet to apply
 	patches [][]byte // patch i leads to version i+1
 	hash    appstate.HashState
 }
@@ -113,10 +114,8 @@ func (a *Account) patchesAfter(ctx context.Context, version int) ([]node, error)
 	a.srv.mu.Unlock()
 	a.peer.mu.Lock()
 	defer a.peer.mu.Unlock()
-	if len(a.app.patches) == 0 {
-		if err := a.addName(ctx, name); err != nil {
-			return nil, err
-		}
+	if err := a.prepareSettings(ctx, name); err != nil {
+		return nil, err
 	}
 	var list []node
 	for _, patch := range a.app.patches[min(max(version, 0), len(a.app.patches)):] {
@@ -125,13 +124,26 @@ func (a *Account) patchesAfter(ctx context.Context, version int) ([]node, error)
 	return list, nil
 }
 
+// prepareSettings sees to it that there is a first version. The caller holds the peer's mutex.
+func (a *Account) prepareSettings(ctx context.Context, name string) error {
+	for len(a.app.saved) > 0 {
+		if err := a.applyPatch(ctx, a.app.saved[0]); err != nil {
+			return err
+		}
+		a.app.saved = a.app.saved[1:]
+	}
+	if len(a.app.patches) == 0 {
+		return a.addName(ctx, name)
+	}
+	return nil
+}
+
 // addName appends a change of the name. The caller holds the peer's mutex.
 func (a *Account) addName(ctx context.Context, name string) error {
-	id, key := a.appKey()
-	if err := a.peer.vault.PutAppStateSyncKey(ctx, id, store.AppStateSyncKey{Data: key, Timestamp: a.srv.now().UnixMilli()}); err != nil {
+	processor, id, err := a.appProcessor(ctx)
+	if err != nil {
 		return err
 	}
-	processor := appstate.NewProcessor(a.peer.dev, waLog.Noop)
 	raw, err := processor.EncodePatch(ctx, id, a.app.hash, appstate.BuildSettingPushName(name))
 	if err != nil {
 		return fmt.Errorf("fakewa: encode the name: %w", err)
@@ -144,10 +156,34 @@ func (a *Account) addName(ctx context.Context, name string) error {
 	if raw, err = proto.Marshal(patch); err != nil {
 		return err
 	}
-	list := &appstate.PatchList{Name: appstate.WAPatchCriticalBlock, Patches: []*waServerSync.SyncdPatch{patch}}
-	if _, a.app.hash, err = processor.DecodePatches(ctx, list, a.app.hash, true); err != nil {
-		return fmt.Errorf("fakewa: check the name: %w", err)
+	a.srv.unsaved()
+	return a.applyPatch(ctx, raw)
+}
+
+// applyPatch appends a change of the shared settings. The caller holds the peer's mutex.
+func (a *Account) applyPatch(ctx context.Context, raw []byte) error {
+	processor, _, err := a.appProcessor(ctx)
+	if err != nil {
+		return err
 	}
+	patch := &waServerSync.SyncdPatch{}
+	if err = proto.Unmarshal(raw, patch); err != nil {
+		return err
+	}
+	list := &appstate.PatchList{Name: appstate.WAPatchCriticalBlock, Patches: []*waServerSync.SyncdPatch{patch}}
+	_, hash, err := processor.DecodePatches(ctx, list, a.app.hash, true)
+	if err != nil {
+		return fmt.Errorf("fakewa: apply a change of the settings: %w", err)
+	}
+	a.app.hash = hash
 	a.app.patches = append(a.app.patches, raw)
 	return nil
+}
+
+// appProcessor returns what encodes and decodes the shared settings, and the key's name. The caller holds
+// the peer's mutex.
+func (a *Account) appProcessor(ctx context.Context) (processor *appstate.Processor, keyID []byte, err error) {
+	id, key := a.appKey()
+	err = a.peer.vault.PutAppStateSyncKey(ctx, id, store.AppStateSyncKey{Data: key, Timestamp: a.srv.now().UnixMilli()})
+	return appstate.NewProcessor(a.peer.dev, waLog.Noop), id, err
 }

@@ -37,7 +37,10 @@ func soon(t *testing.T) context.Context {
 // host is a server and where it listens.
 type host struct {
 	*fakewa.Server
-	addr string
+	addr     string
+	listener net.Listener
+	served   chan error
+	stopped  bool
 }
 
 func newHost(t *testing.T) *host {
@@ -46,7 +49,13 @@ func newHost(t *testing.T) *host {
 	if os.Getenv("FAKEWA_LOG") != "" {
 		log = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
-	s, err := fakewa.New(fakewa.Config{Seed: []byte(seed), Log: log})
+	return startHost(t, fakewa.Config{Seed: []byte(seed), Log: log})
+}
+
+// startHost serves until the test ends, or until stop.
+func startHost(t *testing.T, cfg fakewa.Config) *host {
+	t.Helper()
+	s, err := fakewa.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,17 +63,24 @@ func newHost(t *testing.T) *host {
 	if err != nil {
 		t.Fatal(err)
 	}
-	served := make(chan error, 1)
-	go func() { served <- s.Serve(l) }()
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Errorf("close the server: %v", err)
-		}
-		if err := <-served; err != nil {
-			t.Errorf("serve: %v", err)
-		}
-	})
-	return &host{Server: s, addr: l.Addr().String()}
+	h := &host{Server: s, addr: l.Addr().String(), listener: l, served: make(chan error, 1)}
+	go func() { h.served <- s.Serve(l) }()
+	t.Cleanup(func() { h.stop(t) })
+	return h
+}
+
+func (h *host) stop(t *testing.T) {
+	t.Helper()
+	if h.stopped {
+		return
+	}
+	h.stopped = true
+	if err := h.Close(); err != nil {
+		t.Errorf("close the server: %v", err)
+	}
+	if err := <-h.served; err != nil {
+		t.Errorf("serve: %v", err)
+	}
 }
 
 // phone adds an account.
@@ -83,6 +99,7 @@ func (h *host) phone(t *testing.T, number string) *fakewa.Account {
 type client struct {
 	*whatsmeow.Client
 	forgotten chan struct{} // closed when the client has deleted its device
+	addr      *string       // where it dials; may be changed while it is disconnected
 
 	mu      sync.Mutex
 	events  []any
@@ -97,9 +114,11 @@ func (h *host) newClient(t *testing.T, device *store.Device) *client {
 		log = waLog.Stdout("client", "DEBUG", false)
 	}
 	c := &client{Client: whatsmeow.NewClient(device, log), changed: make(chan struct{}), forgotten: make(chan struct{})}
+	addr := h.addr
+	c.addr = &addr
 	device.Container = &deletions{DeviceContainer: device.Container, done: c.forgotten}
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "tcp", h.addr)
+		return new(net.Dialer).DialContext(ctx, "tcp", addr)
 	}
 	transport := &http.Transport{DialContext: dial, DialTLSContext: dial}
 	hc := &http.Client{Transport: transport}

@@ -1,7 +1,6 @@
 package fakewa_test
 
 import (
-	"net"
 	"path/filepath"
 	"testing"
 	"time"
@@ -378,26 +377,10 @@ func TestSlowAccept(t *testing.T) {
 
 func TestStrangersAreNotTrusted(t *testing.T) {
 	t.Parallel()
-	s, err := fakewa.New(fakewa.Config{Seed: []byte("another seed for tests")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan error, 1)
-	go func() { served <- s.Serve(l) }()
-	h := &host{Server: s, addr: l.Addr().String()}
+	h := startHost(t, fakewa.Config{Seed: []byte("another seed for tests")})
 	c := h.newClient(t, openStore(t, filepath.Join(t.TempDir(), "wa.db")).NewDevice())
 	if err := c.ConnectContext(t.Context()); err == nil {
 		t.Error("the client trusts any server")
-	}
-	if err := s.Close(); err != nil {
-		t.Error(err)
-	}
-	if err := <-served; err != nil {
-		t.Error(err)
 	}
 }
 

@@ -55,6 +55,7 @@ func (s *Server) foundGroup(subject string, members []person) (*Group, error) {
 	number := len(s.groups) + 1
 	g := &Group{srv: s, id: fmt.Sprintf("1203630%011d", number), subject: subject, created: s.now(), members: members}
 	s.groups[g.id] = g
+	s.unsaved()
 	s.notify()
 	return g, nil
 }

@@ -104,6 +104,7 @@ func removeDevice(q *iq) ([]node, error) {
 		return nil, iqError{403, "forbidden"}
 	}
 	delete(d.account.devices, d.id)
+	s.unsaved()
 	s.notify()
 	return nil, nil
 }

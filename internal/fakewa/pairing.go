@@ -195,6 +195,7 @@ func (a *Account) link(ctx context.Context, p *pairing, secret []byte) error {
 	a.srv.dropPairing(p)
 	a.srv.stats.Pairings++
 	p.conn.finish(streamError("515", ""))
+	a.srv.unsaved()
 	a.srv.notify()
 	return nil
 }

@@ -35,6 +35,7 @@ func (a *Account) SetProfile(ctx context.Context, change ProfileChange) error {
 		}
 		a.tell("picture", news)
 	}
+	a.srv.unsaved()
 	a.srv.notify()
 	return nil
 }

@@ -21,6 +21,9 @@ type Config struct {
 	// Seed decides the server's keys and the identities of the phones and contacts: a server of the same
 	// seed is the same to its clients. At least 16 bytes.
 	Seed []byte
+	// StateFile is where the server remembers accounts, linked devices and contacts over a restart. "" for
+	// nowhere. Each change writes the whole file.
+	StateFile string
 	// Log gets one record per stanza at Debug, without contents, and refusals at Info. Nil for none.
 	Log *slog.Logger
 	// Now is the server's clock. Nil for time.Now.
@@ -38,6 +41,10 @@ type Server struct {
 	media   *mediaHost
 	running sync.WaitGroup // the connections' readers and writers
 	closing chan struct{}  // closed by Close
+
+	stateFile string
+	outdated  chan struct{} // has an element while the state file is out of date
+	keeping   sync.Once
 
 	mu       sync.Mutex
 	closed   bool
@@ -71,7 +78,7 @@ type profile struct {
 func (p *profile) pn() types.JID  { return types.NewJID(p.phone, types.DefaultUserServer) }
 func (p *profile) lid() types.JID { return types.NewJID(p.lidUser, types.HiddenUserServer) }
 
-// New returns a server that does not listen yet.
+// New returns a server that does not listen yet, as its state file says.
 func New(cfg Config) (*Server, error) {
 	if len(cfg.Seed) < minSeed {
 		return nil, errors.New("fakewa: the seed must have at least 16 bytes")
@@ -81,7 +88,8 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		seed: cfg.Seed, log: cfg.Log, now: cfg.Now, own: own,
+		seed: cfg.Seed, log: cfg.Log, now: cfg.Now, own: own, stateFile: cfg.StateFile,
+		outdated: make(chan struct{}, 1),
 		media:    newMediaHost(),
 		routes:   routes(),
 		closing:  make(chan struct{}),
@@ -106,17 +114,30 @@ func New(cfg Config) (*Server, error) {
 		ConnState:         s.track,
 		ErrorLog:          slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
 	}
+	if err := s.load(); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 
 // Serve accepts clients on l until Close, or until l fails. It may be called for several listeners, and
 // again after l was closed.
 func (s *Server) Serve(l net.Listener) error {
+	s.keeping.Do(s.startKeeping)
 	err := s.http.Serve(&gate{Listener: l, srv: s})
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
 	return err
+}
+
+// startKeeping begins to save changes.
+func (s *Server) startKeeping() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		s.running.Go(s.keep)
+	}
 }
 
 // Close cuts all connections and waits until nothing of the server runs any more. It may be called twice.
@@ -136,7 +157,7 @@ func (s *Server) Close() error {
 	s.running.Wait()
 	for s.plainLeft() {
 	}
-	return err
+	return errors.Join(err, s.save())
 }
 
 // plainLeft waits for one change unless there are no plain connections left.
