@@ -63,7 +63,7 @@ func (w *world) connected(n int, cfg Config) (m *Manager, ids []domain.ID) {
 		ids = append(ids, w.store.add("jid"))
 	}
 	m, _ = w.node(cfg)
-	time.Sleep(3*time.Second + time.Duration(n)*10*time.Millisecond)
+	time.Sleep(3*time.Second + time.Duration(n)*20*time.Millisecond)
 	for _, id := range ids {
 		w.wantStatus(id, domain.StatusConnected, "")
 	}

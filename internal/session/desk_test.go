@@ -1,0 +1,182 @@
+package session
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/pombal-api/pombal/internal/domain"
+)
+
+var byQR = domain.PairingWish{Method: domain.PairByQR}
+
+// Disconnect logs out, and the next connect pairs anew.
+func TestDesk_DisconnectAndConnectAgain(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		m, ids := w.connected(1, Config{})
+		id, desk := ids[0], w.desk(m)
+		w.wantChanges(id, connected)
+		st, err := desk.Disconnect(t.Context(), domain.ID{1}, id)
+		if err != nil || st.Status != disconnected || st.Reason != domain.ReasonDisconnectedByUser || st.Paired || st.Held {
+			t.Fatalf("%+v, %v", st, err)
+		}
+		if l := w.driver.last(id); !l.out || l.closed.IsZero() {
+			t.Error("it was not logged out and closed")
+		}
+		_, err = desk.Disconnect(t.Context(), domain.ID{1}, id)
+		wantCode(t, err, domain.CodeInstanceNotConnected)
+		_, err = desk.Restart(t.Context(), domain.ID{1}, id)
+		wantCode(t, err, domain.CodeInstanceNotConnected)
+		st, err = desk.Connect(t.Context(), domain.ID{1}, id, byQR)
+		if err != nil || st.Status != domain.StatusQRPending {
+			t.Fatalf("%+v, %v", st, err)
+		}
+		w.wantChanges(id, disconnected, connecting)
+		// While a code waits, there is something to disconnect, and nothing to log out.
+		if _, err = desk.Disconnect(t.Context(), domain.ID{1}, id); err != nil {
+			t.Fatal(err)
+		}
+		w.wantStatus(id, disconnected, domain.ReasonDisconnectedByUser)
+		if w.driver.last(id).out {
+			t.Error("an unpaired link was logged out")
+		}
+	})
+}
+
+func TestDesk_RestartKeepsThePairing(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		m, ids := w.connected(1, Config{})
+		id, desk := ids[0], w.desk(m)
+		w.wantChanges(id, connected)
+		before, _ := w.store.link(id)
+		if _, err := desk.Restart(t.Context(), domain.ID{1}, id); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		w.wantStatus(id, connected, "")
+		after, _ := w.store.link(id)
+		if w.driver.attempts(id) != 2 || after.JID != "jid" || !after.in.ConnectedAt.After(before.in.ConnectedAt) {
+			t.Errorf("%d attempts, JID %q, connected since %v", w.driver.attempts(id), after.JID, after.in.ConnectedAt)
+		}
+		// What was replaced comes back when the customer says so.
+		w.driver.last(id).down(domain.ReasonReplaced)
+		time.Sleep(time.Second)
+		w.wantStatus(id, disconnected, domain.ReasonReplaced)
+		if _, err := desk.Restart(t.Context(), domain.ID{1}, id); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		w.wantStatus(id, connected, "")
+	})
+}
+
+// Connect on a node that does not hold the instance works, and so does one that finds the pairing gone.
+func TestDesk_ConnectAnywhere(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		_, ids := w.connected(1, Config{})
+		unpaired := w.store.add("")
+		elsewhere := NewDesk(w.store, func() {}, time.Now)
+		st, err := elsewhere.Connect(t.Context(), domain.ID{1}, unpaired, byQR)
+		if err != nil || st.Code.Text != "qr" {
+			t.Errorf("%+v, %v", st, err)
+		}
+		id := ids[0]
+		w.driver.last(id).down(domain.ReasonReplaced)
+		time.Sleep(time.Second)
+		w.driver.set(func(d *fakeDriver) {
+			d.answer = func(l *fakeLink) {
+				if l.target.JID != "" {
+					l.event(domain.LinkLoggedOut, domain.ReasonLoggedOut, 0)
+					return
+				}
+				l.behave()
+			}
+		})
+		st, err = elsewhere.Connect(t.Context(), domain.ID{1}, id, byQR)
+		if err != nil || st.Status != domain.StatusQRPending || st.Code.Text != "qr" {
+			t.Errorf("after the pairing was lost: %+v, %v", st, err)
+		}
+	})
+}
+
+func TestDesk_ConnectGivesUp(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		id := w.store.add("")
+		desk := NewDesk(w.store, func() {}, time.Now) // and no node at all
+		began := time.Now()
+		_, err := desk.Connect(t.Context(), domain.ID{1}, id, byQR)
+		wantCode(t, err, domain.CodeUnavailable)
+		if took := time.Since(began); took > connectTimeout+time.Second {
+			t.Errorf("after %v", took)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err = desk.Connect(ctx, domain.ID{1}, id, byQR); err != context.DeadlineExceeded { //nolint:errorlint // as it is
+			t.Errorf("a caller who is gone: %v", err)
+		}
+		_, err = desk.Connect(t.Context(), domain.ID{1}, domain.ID{7}, byQR)
+		wantCode(t, err, domain.CodeInstanceNotFound)
+	})
+}
+
+// Any instance can be deleted within 5 s, in any state.
+func TestDesk_RemoveInAnyState(t *testing.T) {
+	t.Parallel()
+	hang := func(*fakeLink) {}
+	for name, c := range map[string]struct {
+		jid    string
+		before func(w *world, id domain.ID)
+		nodes  int
+		out    bool // logged out at WhatsApp
+	}{
+		"never connected":   {"", func(*world, domain.ID) {}, 1, false},
+		"connected":         {"jid", func(*world, domain.ID) {}, 1, true},
+		"a code waits":      {"", func(w *world, id domain.ID) { _ = w.store.WishConnected(w.t.Context(), domain.ID{1}, id, byQR) }, 1, false},
+		"cannot connect":    {"jid", func(w *world, _ domain.ID) { w.driver.set(func(d *fakeDriver) { d.answer = hang }) }, 1, true},
+		"banned":            {"jid", func(w *world, id domain.ID) { w.driver.last(id).down(domain.ReasonTemporaryBan) }, 1, true},
+		"replaced":          {"jid", func(w *world, id domain.ID) { w.driver.last(id).down(domain.ReasonReplaced) }, 1, true},
+		"logging out hangs": {"jid", func(w *world, _ domain.ID) { w.driver.set(func(d *fakeDriver) { d.logout = waitFor }) }, 1, true},
+		"no node":           {"jid", func(*world, domain.ID) {}, 0, false},
+		"its node is dead": {"jid", func(w *world, id domain.ID) {
+			w.store.locked(func() { w.store.links[id].node = domain.ID{99} })
+		}, 0, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				id := w.store.add(c.jid)
+				wake := func() {}
+				for range c.nodes {
+					m, _ := w.node(Config{})
+					wake = m.Wake
+				}
+				time.Sleep(2 * time.Second)
+				c.before(w, id)
+				time.Sleep(2 * time.Second)
+				began := time.Now()
+				if err := NewDesk(w.store, wake, time.Now).Remove(t.Context(), domain.ID{1}, id, 0); err != nil {
+					t.Fatal(err)
+				}
+				if took := time.Since(began); took > 5*time.Second {
+					t.Errorf("took %v", took)
+				}
+				if _, ok := w.store.link(id); ok {
+					t.Error("it is still there")
+				}
+				time.Sleep(time.Minute)
+				if n := w.driver.open(id); n != 0 {
+					t.Errorf("%d links remain", n)
+				}
+				if l := w.driver.last(id); l != nil && l.out != c.out {
+					t.Errorf("logged out: %v", l.out)
+				}
+				err := NewDesk(w.store, wake, time.Now).Remove(t.Context(), domain.ID{1}, id, 0)
+				wantCode(t, err, domain.CodeInstanceNotFound)
+			})
+		})
+	}
+}
+
+func waitFor(ctx context.Context) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
