@@ -44,8 +44,8 @@ func newConnection(l *Link) (*connection, error) {
 	cli.EnableDecryptedEventBuffer = true // or a message whose handler does not finish is lost
 	cli.SynchronousAck = true             // acknowledged is what has been stored
 	cli.UseRetryMessageStore = true       // recipients may ask again after a restart
-	// Nobody keeps the history yet, so it is left where it is. Downloading it would also keep a goroutine
-	// for a minute, whatever happens to the connection.
+	// Nobody keeps the history yet. Downloading it would also keep a goroutine for a minute, whatever happens
+	// to the connection.
 	cli.ManualHistorySyncDownload = true
 	cli.DisableManualHistorySyncReceipt = true
 	cli.EmitAppStateEventsOnFullSync = true // the owner's name is among them
@@ -141,11 +141,9 @@ func (c *connection) onEvent(raw any) (stored bool) {
 	return true // nothing that anybody is told
 }
 
-// isHousekeeping tells the messages between the owner's devices that the library has dealt with from those that
-// somebody has written. Nothing keeps the latter yet.
-func isHousekeeping(e *events.Message) bool {
-	return e.Info.Category == "peer" && e.Message.GetProtocolMessage().GetHistorySyncNotification() == nil
-}
+// isHousekeeping tells the messages between the owner's devices from those that somebody has written. The library
+// has dealt with the former, and told the phone so. Nothing keeps the latter yet.
+func isHousekeeping(e *events.Message) bool { return e.Info.Category == "peer" }
 
 // onDialed follows the end of connect.
 func (c *connection) onDialed(err error) {
