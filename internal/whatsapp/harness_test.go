@@ -43,7 +43,7 @@ type host struct {
 
 func newHost(t *testing.T) *host {
 	t.Helper()
-	s, err := fakewa.New(t.Context(), fakewa.Config{Seed: []byte(seed), Log: testLog(t)})
+	s, err := fakewa.New(fakewa.Config{Seed: []byte(seed), Log: testLog(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,7 +17,7 @@ import (
 
 const (
 	dialTime  = 15 * time.Second
-	proxyTime = 15 * time.Second // for a proxy to reach the destination, after it was reached itself
+	proxyTime = 20 * time.Second // to reach the proxy and what is behind it: less than a login may take
 )
 
 // dialFunc opens a connection, as net.Dialer.DialContext does.
@@ -58,7 +58,7 @@ func newDial(address string) (dialFunc, error) {
 // throughProxy bounds what a proxy may take, and marks its errors.
 func throughProxy(dial dialFunc) dialFunc {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		ctx, cancel := context.WithTimeout(ctx, dialTime+proxyTime)
+		ctx, cancel := context.WithTimeout(ctx, proxyTime)
 		defer cancel()
 		conn, err := dial(ctx, network, addr)
 		if err != nil {

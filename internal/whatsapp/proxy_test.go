@@ -1,0 +1,254 @@
+package whatsapp_test
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/pombal-api/pombal/internal/domain"
+	"github.com/pombal-api/pombal/internal/fakewa"
+	"github.com/pombal-api/pombal/internal/testkit"
+)
+
+// testProxy passes connections on, if it likes them.
+type testProxy struct {
+	addr    string
+	accept  func(c net.Conn) (target string, err error)
+	tunnels atomic.Int64
+	refuse  atomic.Bool
+	work    sync.WaitGroup
+
+	mu   sync.Mutex
+	open []net.Conn
+}
+
+func newProxy(t *testing.T, accept func(net.Conn) (string, error)) *testProxy {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &testProxy{addr: l.Addr().String(), accept: accept}
+	p.work.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			p.work.Go(func() { p.serve(c) })
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		p.mu.Lock()
+		for _, c := range p.open {
+			_ = c.Close()
+		}
+		p.mu.Unlock()
+		p.work.Wait()
+	})
+	return p
+}
+
+func (p *testProxy) serve(c net.Conn) {
+	defer func() { _ = c.Close() }()
+	if p.refuse.Load() {
+		return
+	}
+	target, err := p.accept(c)
+	if err != nil {
+		return
+	}
+	out, err := net.Dial("tcp", target)
+	if err != nil {
+		return
+	}
+	defer func() { _ = out.Close() }()
+	p.mu.Lock()
+	p.open = append(p.open, c, out)
+	p.mu.Unlock()
+	p.tunnels.Add(1)
+	p.work.Go(func() {
+		_, _ = io.Copy(out, c)
+		_ = out.Close()
+	})
+	_, _ = io.Copy(c, out)
+}
+
+var errStranger = errors.New("who are you?")
+
+// acceptHTTP speaks CONNECT, for user "ana" with the password "s3cret".
+func acceptHTTP(c net.Conn) (string, error) {
+	req, err := http.ReadRequest(bufio.NewReader(c))
+	if err != nil {
+		return "", err
+	}
+	// "ana:s3cret"
+	if req.Method != http.MethodConnect || req.Header.Get("Proxy-Authorization") != "Basic YW5hOnMzY3JldA==" {
+		_, _ = io.WriteString(c, "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+		return "", errStranger
+	}
+	_, err = io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\n")
+	return req.Host, err
+}
+
+// acceptSOCKS speaks SOCKS5, for user "ana" with the password "s3cret", and addresses of IPv4.
+func acceptSOCKS(c net.Conn) (string, error) {
+	exchange := func(want, answer string) error {
+		got := make([]byte, len(want))
+		if _, err := io.ReadFull(c, got); err != nil {
+			return err
+		}
+		if string(got) != want {
+			_, _ = io.WriteString(c, "\x01\x01")
+			return errStranger
+		}
+		_, err := io.WriteString(c, answer)
+		return err
+	}
+	if err := exchange("\x05\x02\x00\x02", "\x05\x02"); err != nil {
+		return "", err
+	}
+	if err := exchange("\x01\x03ana\x06s3cret", "\x01\x00"); err != nil {
+		return "", err
+	}
+	var request [10]byte // version, CONNECT, reserved, IPv4, address, port
+	if _, err := io.ReadFull(c, request[:]); err != nil {
+		return "", err
+	}
+	_, err := io.WriteString(c, "\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00")
+	port := strconv.Itoa(int(binary.BigEndian.Uint16(request[8:])))
+	return net.JoinHostPort(net.IP(request[4:8]).String(), port), err
+}
+
+func TestProxy(t *testing.T) {
+	t.Parallel()
+	for scheme, accept := range map[string]func(net.Conn) (string, error){"http": acceptHTTP, "socks5": acceptSOCKS} {
+		t.Run(scheme, func(t *testing.T) {
+			t.Parallel()
+			h := newHost(t)
+			a := h.phone(t, number)
+			d := h.newSQLiteDriver(t)
+			p := newProxy(t, accept)
+			to := target("")
+			to.ProxyURL = scheme + "://ana:s3cret@" + p.addr
+			l := open(t, d, to)
+			if err := a.ScanQR(soon(t), l.await(t, domain.LinkQR).Text); err != nil {
+				t.Fatal(err)
+			}
+			to.JID = l.await(t, domain.LinkPaired).JID
+			l.await(t, domain.LinkConnected)
+			if n, dials := p.tunnels.Load(), h.Stats().Dials; int(n) != dials || n < 2 {
+				t.Errorf("%d connections, %d of them through the proxy", dials, n)
+			}
+			l.Close()
+
+			h.ResetStats()
+			p.refuse.Store(true)
+			if e := open(t, d, to).await(t, domain.LinkDown); e.Reason != domain.ReasonProxyFailed || e.Err == nil {
+				t.Errorf("a proxy that fails: %+v", e)
+			}
+			p.refuse.Store(false)
+			to.ProxyURL = scheme + "://ana:wr0ng!@" + p.addr
+			e := open(t, d, to).await(t, domain.LinkDown)
+			if e.Reason != domain.ReasonProxyFailed || strings.Contains(e.Err.Error(), "wr0ng!") {
+				t.Errorf("a wrong password: %+v", e)
+			}
+			if n := h.Stats().Dials; n != 0 {
+				t.Errorf("%d connections although the proxy fails", n)
+			}
+		})
+	}
+}
+
+func TestProxiesThatCannotWork(t *testing.T) {
+	h := newHost(t)
+	d := h.newSQLiteDriver(t)
+	l, to := pair(t, d, h.phone(t, number))
+	l.Close()
+	h.ResetStats()
+	dead := deadAddress(t)
+	t.Setenv("HTTPS_PROXY", "http://"+dead)
+	for _, address := range []string{
+		"ftp://" + dead, "http://", "nonsense", "http://user:pass word@x:%zz", "socks4://" + dead,
+		"http://ana:s3cret@" + dead, "https://" + dead, "socks5://" + dead, "socks5h://" + dead,
+	} {
+		to.ProxyURL = address
+		e := open(t, d, to).await(t, domain.LinkDown)
+		if e.Reason != domain.ReasonProxyFailed || e.Err == nil || strings.Contains(e.Err.Error(), "s3cret") {
+			t.Errorf("%s: %s (%v)", address, e.Reason, e.Err)
+		}
+	}
+	if n := h.Stats().Dials; n != 0 {
+		t.Errorf("the proxies were bypassed %d times", n)
+	}
+	to.ProxyURL = ""
+	open(t, d, to).await(t, domain.LinkConnected) // the environment's proxy is none of ours
+}
+
+// deadAddress is where nobody listens.
+func deadAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}
+
+// TestProxyThatHangs closes a link whose proxy takes the connection and says nothing.
+func TestProxyThatHangs(t *testing.T) {
+	t.Parallel()
+	for _, scheme := range []string{"http", "https", "socks5"} {
+		t.Run(scheme, func(t *testing.T) {
+			t.Parallel()
+			h := newHost(t)
+			reached := make(chan struct{}, 1)
+			p := newProxy(t, func(c net.Conn) (string, error) {
+				reached <- struct{}{}
+				_, err := io.Copy(io.Discard, c)
+				return "", errors.Join(err, errStranger)
+			})
+			to := target("")
+			to.ProxyURL = scheme + "://" + p.addr
+			l := open(t, h.newSQLiteDriver(t), to)
+			select {
+			case <-reached:
+			case <-soon(t).Done():
+				t.Fatal("nobody calls the proxy")
+			}
+			l.Close()
+			if n := len(l.all()); n != 0 {
+				t.Errorf("%d events", n)
+			}
+		})
+	}
+}
+
+// TestProxyLoss cuts the proxy under a connected link.
+func TestProxyLoss(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	a := h.phone(t, number)
+	d := h.newDriver(t, testkit.Database{Dir: t.TempDir()})
+	l, to := pair(t, d, a)
+	l.Close()
+	p := newProxy(t, acceptHTTP)
+	to.ProxyURL = "http://ana:s3cret@" + p.addr
+	through := open(t, d, to)
+	through.await(t, domain.LinkConnected)
+	h.fault(t, fakewa.Fault{Kind: fakewa.RefuseTCP})
+	h.Faults().Cut("")
+	if e := through.await(t, domain.LinkDown); e.Reason != domain.ReasonConnectionLost {
+		t.Errorf("down: %+v", e)
+	}
+}
