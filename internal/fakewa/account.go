@@ -1,7 +1,6 @@
 package fakewa
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -251,22 +250,4 @@ func (s *Server) greet(c *conn) {
 			return
 		}
 	}
-}
-
-// AwaitDevice returns the number of the account's linked device when it has exactly one that receives
-// messages, waiting for it until ctx ends.
-func (a *Account) AwaitDevice(ctx context.Context) (int, error) {
-	id := 0
-	err := a.srv.WaitFor(ctx, func() bool {
-		a.srv.mu.Lock()
-		defer a.srv.mu.Unlock()
-		for _, d := range a.devices {
-			if d.conn != nil && d.conn.state == StateActive {
-				id = int(d.id)
-				return true
-			}
-		}
-		return false
-	})
-	return id, err
 }

@@ -173,6 +173,39 @@ func TestControlState(t *testing.T) {
 		t.Errorf("contacts: %+v", state.Contacts)
 	}
 	r.do(t, "GET", "/accounts/5511999990001/messages", "", 200, &[]fakewa.Received{})
+	r.do(t, "PATCH", "/accounts/5511999990001", `{"pushName":"New name"}`, 200, nil)
+	var account struct{ PushName string }
+	r.do(t, "GET", "/accounts/5511999990001", "", 200, &account)
+	if account.PushName != "New name" {
+		t.Errorf("the name is %q", account.PushName)
+	}
+	var group struct {
+		ID      string
+		Members []string
+	}
+	r.do(t, "POST", "/groups", `{"subject":"Pigeons","members":["5511988880001","5511999990001"]}`, 200, &group)
+	r.do(t, "POST", "/contacts/5511988880001/messages", `{"group":"`+group.ID+`","text":"Hi, all!"}`, 200, nil)
+	var got []fakewa.Received
+	r.do(t, "GET", "/accounts/5511999990001/messages?wait=30s", "", 200, &got)
+	if len(got) != 1 || got[0].Chat != group.ID || got[0].Text != "Hi, all!" {
+		t.Errorf("received %+v", got)
+	}
+	r.do(t, "POST", "/contacts/5511988880001/messages", `{"group":"1","text":"Hi?"}`, 404, nil)
+	r.do(t, "POST", "/contacts/5511988880001/messages", `{"to":"5511999990001","image":"aGVsbG8=","text":"look"}`, 200, nil)
+	r.do(t, "GET", "/accounts/5511999990001/messages?after=1&wait=30s", "", 200, &got)
+	if len(got) != 1 || got[0].Kind != "image" || got[0].Text != "look" {
+		t.Errorf("received %+v", got)
+	}
+	r.do(t, "POST", "/accounts/5511999990001/messages", `{"to":"5511988880001","text":"typed"}`, 200, nil)
+	r.do(t, "GET", "/contacts/5511988880001/messages", "", 200, &got)
+	if len(got) != 1 || got[0].Text != "typed" {
+		t.Errorf("received %+v", got)
+	}
+	var groups []any
+	r.do(t, "GET", "/groups", "", 200, &groups)
+	if len(groups) != 1 {
+		t.Errorf("groups: %v", groups)
+	}
 	r.do(t, "DELETE", "/stats", "", 200, nil)
 	r.do(t, "GET", "/stats", "", 200, &state.Stats)
 }

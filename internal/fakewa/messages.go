@@ -137,7 +137,11 @@ func (s *Server) deliverTo(ctx context.Context, d *device, n *node, to types.JID
 	}
 	if account, is := who.(*Account); is && to.Device > 0 {
 		if other, linked := account.devices[to.Device]; linked {
-			s.enqueue(other, forward(d, n, enc, s.stamp()))
+			copied := s.forward(d, n, enc)
+			if account == d.account {
+				s.nameChat(copied.Attrs, address(n, "to"))
+			}
+			s.enqueue(other, copied)
 		}
 		s.mu.Unlock()
 		return
@@ -202,10 +206,23 @@ func (s *Server) numberOf(jid string) string {
 	return j.User
 }
 
-// forward builds the stanza with which a linked device gets what another device sends.
-func forward(d *device, n, enc *node, stamp string) node {
+// nameChat says in which chat a copy for another of the account's devices belongs. The caller holds mu.
+func (s *Server) nameChat(a attrs, chat types.JID) {
+	a["recipient"] = chat
+	who, ok := s.people[chat.User]
+	switch {
+	case !ok:
+	case chat.Server == types.HiddenUserServer:
+		a["peer_recipient_pn"] = who.whois().pn()
+	default:
+		a["peer_recipient_lid"] = who.whois().lid()
+	}
+}
+
+// forward builds the stanza with which a linked device gets what another device sends. The caller holds mu.
+func (s *Server) forward(d *device, n, enc *node) node {
 	a := attrs{
-		"from": d.pn(), "sender_lid": d.lid(), "id": text(n, "id"), "t": stamp, "type": text(n, "type"),
+		"from": d.pn(), "sender_lid": d.lid(), "id": text(n, "id"), "t": s.stamp(), "type": text(n, "type"),
 		"notify": d.account.profile.name,
 	}
 	for _, name := range []string{"category", "edit"} {
