@@ -35,6 +35,7 @@ const (
 	passInstanceByToken pass = "authentication finds an instance by its token"
 	passOriginAllowed   pass = "a preflight asks whether any account lists an origin"
 	passSweep           pass = "the sweep finds and removes expired idempotency keys"
+	passLinks           pass = "nodes find the connections to look after"
 )
 
 // covers reports whether the pass is meant for a statement on a table.
@@ -48,6 +49,8 @@ func (p pass) covers(kind statementKind, table string) bool {
 		return kind == kindQuery && table == "instances"
 	case passOrigins, passOriginAllowed:
 		return kind == kindQuery && table == "account_origins"
+	case passLinks:
+		return kind == kindQuery && table == "instance_links"
 	case passSweep:
 		return (kind == kindQuery || kind == kindDelete) && table == "idempotency_keys"
 	}
@@ -72,11 +75,11 @@ func bindings(table string) (account, partner string, known bool) {
 		return "id", "parent_id", true
 	case "instances":
 		return "account_id", "partner_id", true
-	case "account_origins", "api_keys", "idempotency_keys", "instance_counts":
+	case "account_origins", "api_keys", "idempotency_keys", "instance_counts", "instance_links":
 		return "account_id", "", true
 	case "partner_counts":
 		return "", "partner_id", true
-	case "auth_version", "auth_changes", "signing_keys", "rate_windows":
+	case "auth_version", "auth_changes", "signing_keys", "rate_windows", "nodes":
 		return "", "", true
 	}
 	return "", "", false

@@ -52,7 +52,7 @@ func checkClause(name string, c clause.Clause) error {
 	case clause.OrderBy:
 		plain = isPlainOrder(e)
 	case clause.Locking:
-		plain = e == forUpdate()
+		plain = e == forUpdate() || e == skipLocked()
 	case clause.Returning:
 		plain = arePlain(e.Columns)
 	case clause.OnConflict:
@@ -175,7 +175,7 @@ func checkAssignments(stmt *gorm.Statement) error {
 	}
 	account, partner, _ := bindings(stmt.Table)
 	for column, value := range set {
-		if _, ours := value.(increment); isSQL(value) && !ours {
+		if isSQL(value) && !isOurs(value) {
 			return fmt.Errorf("%s is set to SQL", column)
 		}
 		if column == account || column == partner || column == "id" {
@@ -183,6 +183,15 @@ func checkAssignments(stmt *gorm.Statement) error {
 		}
 	}
 	return nil
+}
+
+// isOurs reports whether an expression to assign was made by this package, with parameters only.
+func isOurs(value any) bool {
+	switch value.(type) {
+	case increment, fromNow:
+		return true
+	}
+	return false
 }
 
 // increment adds to a column.

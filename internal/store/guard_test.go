@@ -240,9 +240,11 @@ func TestWall_Passes(t *testing.T) {
 		passKeyByLookup:     {"query api_keys"},
 		passInstanceByToken: {"query instances"},
 		passSweep:           {"query idempotency_keys", "delete idempotency_keys"},
+		passLinks:           {"query instance_links"},
 	}
 	tables := []string{
 		"accounts", "account_origins", "api_keys", "instances", "instance_counts", "partner_counts", "idempotency_keys",
+		"instance_links",
 	}
 	for p, allowed := range want {
 		n := 0
