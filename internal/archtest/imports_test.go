@@ -149,7 +149,7 @@ func TestLibrariesStayInTheirPackage(t *testing.T) {
 		{"gorm.io", []string{"internal/store"}, "only the store knows SQL, and only it has the guard of the account wall"},
 		{"github.com/libtnb/sqlite", []string{"internal/store"}, "only the store knows SQL"},
 		{"modernc.org/sqlite", []string{"internal/store", "internal/whatsapp", "bench"}, "only the store knows SQL"},
-		{"github.com/jackc/pgx", []string{"internal/store", "internal/wake", "internal/testkit", "internal/app", "bench"}, "only the store knows SQL; wake listens, app opens the pool"},
+		{"github.com/jackc/pgx", []string{"internal/store", "internal/whatsapp", "internal/wake", "internal/testkit", "internal/app", "bench"}, "only the store knows SQL; whatsapp opens the library's own schema, wake listens, app opens the pool"},
 		{"github.com/pressly/goose", []string{"internal/store", "migrations"}, "the store owns the schema"},
 		{"database/sql", []string{"internal/store", "internal/whatsapp", "internal/app", "bench"}, "only the store knows SQL"},
 		{"github.com/golang-jwt/jwt", []string{"internal/auth"}, "one place decides which tokens are good"},
