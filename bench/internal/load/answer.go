@@ -40,7 +40,12 @@ func (a *answer) feed(b []byte) (done bool, err error) {
 		a.left, a.head = a.body, a.head[:0]
 		b = b[end+len(endOfHead):]
 	}
-	a.left -= len(b)
+	return a.skip(len(b))
+}
+
+// skip takes n bytes of the body that nobody looks at.
+func (a *answer) skip(n int) (done bool, err error) {
+	a.left -= n
 	if a.left < 0 {
 		return false, fmt.Errorf("%d bytes came after the end of the answer", -a.left)
 	}
