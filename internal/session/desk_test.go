@@ -20,7 +20,7 @@ func TestDesk_DisconnectAndConnectAgain(t *testing.T) {
 		if err != nil || st.Status != disconnected || st.Reason != domain.ReasonDisconnectedByUser || st.Paired || st.Held {
 			t.Fatalf("%+v, %v", st, err)
 		}
-		if l := w.driver.last(id); !l.out || l.closed.IsZero() {
+		if closed, _, out := w.driver.last(id).at(); !out || closed.IsZero() {
 			t.Error("it was not logged out and closed")
 		}
 		_, err = desk.Disconnect(t.Context(), domain.ID{1}, id)
@@ -37,7 +37,7 @@ func TestDesk_DisconnectAndConnectAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.wantStatus(id, disconnected, domain.ReasonDisconnectedByUser)
-		if w.driver.last(id).out {
+		if _, _, out := w.driver.last(id).at(); out {
 			t.Error("an unpaired link was logged out")
 		}
 	})
@@ -166,8 +166,10 @@ func TestDesk_RemoveInAnyState(t *testing.T) {
 				if n := w.driver.open(id); n != 0 {
 					t.Errorf("%d links remain", n)
 				}
-				if l := w.driver.last(id); l != nil && l.out != c.out {
-					t.Errorf("logged out: %v", l.out)
+				if l := w.driver.last(id); l != nil {
+					if _, _, out := l.at(); out != c.out {
+						t.Errorf("logged out: %v", out)
+					}
 				}
 				err := NewDesk(w.store, wake, time.Now).Remove(t.Context(), domain.ID{1}, id, 0)
 				wantCode(t, err, domain.CodeInstanceNotFound)

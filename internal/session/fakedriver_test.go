@@ -39,7 +39,6 @@ type fakeLink struct {
 	mu       sync.Mutex
 	closed   time.Time
 	loggedIn bool
-	phone    string
 	out      bool
 }
 
@@ -168,6 +167,20 @@ func (d *fakeDriver) last(id domain.ID) *fakeLink {
 		return d.links[id][n-1]
 	}
 	return nil
+}
+
+// at returns when a link was closed, whether it is logged in, and whether it was logged out.
+func (l *fakeLink) at() (closed time.Time, in, out bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.closed, l.loggedIn, l.out
+}
+
+// nth returns one of the links of an instance.
+func (d *fakeDriver) nth(id domain.ID, n int) *fakeLink {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.links[id][n]
 }
 
 // attempts returns how many links an instance had.

@@ -74,7 +74,7 @@ func (k *keeper) post(task func()) { k.box.post(task) }
 func (k *keeper) run(ctx context.Context) {
 	k.ctx = ctx
 	defer k.closeLink()
-	k.begin()
+	k.begin() //nolint:contextcheck // k.ctx is this one
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for !k.ended {

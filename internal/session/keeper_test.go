@@ -2,6 +2,7 @@ package session
 
 import (
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,11 +41,11 @@ func TestKeeper_FailureTable(t *testing.T) {
 				id := ids[0]
 				w.wantChanges(id, connected)
 				first := w.driver.last(id)
-				broken := true
+				var mended atomic.Bool
 				w.driver.set(func(d *fakeDriver) {
 					d.login = 10 * time.Millisecond
 					d.answer = func(l *fakeLink) {
-						if broken {
+						if !mended.Load() {
 							<-time.After(3 * time.Second) // so that it is seen to be away
 						}
 						l.behave()
@@ -52,10 +53,10 @@ func TestKeeper_FailureTable(t *testing.T) {
 				})
 				began := time.Now()
 				kind, retryAfter := domain.LinkDown, time.Duration(0)
-				switch reason {
-				case domain.ReasonLoggedOut:
+				if reason == domain.ReasonLoggedOut {
 					kind = domain.LinkLoggedOut
-				case domain.ReasonTemporaryBan:
+				}
+				if reason == domain.ReasonTemporaryBan {
 					retryAfter = 2 * time.Hour
 				}
 				first.event(kind, reason, retryAfter)
@@ -63,7 +64,7 @@ func TestKeeper_FailureTable(t *testing.T) {
 				w.wantStatus(id, want.status, reason)
 				w.wantChanges(id, want.status)
 				time.Sleep(3 * time.Hour)
-				broken = false
+				mended.Store(true)
 				l, _ := w.store.link(id)
 				if want.most == 0 {
 					if w.driver.last(id) != first || l.Desired != domain.DesiredDisconnected || !l.node.IsZero() {
@@ -75,7 +76,7 @@ func TestKeeper_FailureTable(t *testing.T) {
 					w.wantChanges(id)
 					return
 				}
-				took := w.driver.links[id][1].opened.Sub(began)
+				took := w.driver.nth(id, 1).opened.Sub(began)
 				if took < want.atLeast || took > want.most+50*time.Millisecond {
 					t.Errorf("tried again after %v, want %v to %v", took, want.atLeast, want.most)
 				}
@@ -200,8 +201,9 @@ func TestKeeper_StuckAttemptsAreRetried(t *testing.T) {
 				w.driver.set(func(d *fakeDriver) { d.answer = nil })
 				time.Sleep(15 * time.Second)
 				synctest.Wait()
-				if w.driver.attempts(id) != 2 || first.closed.Sub(first.opened) < stuckAfter {
-					t.Errorf("%d attempts, the first one took %v", w.driver.attempts(id), first.closed.Sub(first.opened))
+				closed, _, _ := first.at()
+				if took := closed.Sub(first.opened); w.driver.attempts(id) != 2 || took < stuckAfter {
+					t.Errorf("%d attempts, the first one took %v", w.driver.attempts(id), took)
 				}
 				if l, _ := w.store.link(id); (l.JID == "") != (l.code.Text == "qr") {
 					t.Errorf("JID %q, code %q", l.JID, l.code.Text)
@@ -233,7 +235,7 @@ func TestKeeper_SilentConnectionIsNotConnected(t *testing.T) {
 		time.Sleep(90 * time.Second)
 		for _, id := range ids {
 			w.wantStatus(id, connecting, domain.ReasonServerUnreachable)
-			if closed := w.driver.links[id][0].closed; closed.IsZero() || closed.Sub(began) > 85*time.Second {
+			if closed, _, _ := w.driver.nth(id, 0).at(); closed.IsZero() || closed.Sub(began) > 85*time.Second {
 				t.Errorf("closed after %v", closed.Sub(began))
 			}
 		}
@@ -277,7 +279,7 @@ func TestKeeper_FlappingIsNotShown(t *testing.T) {
 		// A minute later, the next loss is a first one again.
 		w.driver.last(id).down(domain.ReasonConnectionLost)
 		time.Sleep(1300 * time.Millisecond)
-		if l := w.driver.last(id); !l.loggedIn {
+		if _, in, _ := w.driver.last(id).at(); !in {
 			t.Error("still counts the losses of long ago")
 		}
 	})
@@ -290,9 +292,9 @@ func TestKeeper_OpenFails(t *testing.T) {
 		w.driver.fail = errors.New("database is locked")
 		plain, proxied := w.store.add("jid"), w.store.add("jid")
 		w.store.links[proxied].ProxySealed = []byte("sealed")
-		works := false
+		var works atomic.Bool
 		w.node(Config{Proxy: func(_, _ domain.ID, sealed []byte) (string, error) {
-			if !works {
+			if !works.Load() {
 				return "", errors.New("wrong key")
 			}
 			return "socks5://" + string(sealed), nil
@@ -309,7 +311,7 @@ func TestKeeper_OpenFails(t *testing.T) {
 		if l := w.driver.last(plain); l.target.JID != "jid" {
 			t.Errorf("opened as %+v", l.target)
 		}
-		works = true
+		works.Store(true)
 		time.Sleep(10 * time.Minute)
 		w.wantStatus(proxied, connected, "")
 		if l := w.driver.last(proxied); l.target.ProxyURL != "socks5://sealed" {

@@ -19,7 +19,6 @@ type memStore struct {
 	downs map[domain.ID]error       // the same for one node
 	delay time.Duration             // of every call
 	lied  func(method string) error // a chance to fail after the change was made
-	seen  func(domain.ID, *memLink) // called with every change of a status
 	calls map[string]int
 }
 

@@ -122,7 +122,7 @@ func (t *tenure) look(ctx, working context.Context, fresh bool) error {
 	}
 	for _, w := range wishes {
 		if k := t.keeper(w.Lease); k != nil {
-			k.post(func() { k.onWish(w) })
+			k.post(func() { k.onWish(w) }) //nolint:contextcheck // in the keeper's goroutine, under its own context
 		}
 	}
 	now := t.m.cfg.Now()

@@ -95,8 +95,8 @@ func saveWish(sc scope, r *linkRow) error {
 // WishRemoved asks for an instance to be logged out and deleted, if its version is ifVersion (0 for any). gone
 // means that it is deleted already, as there was nothing to log out. CodeInstanceNotFound,
 // CodePreconditionFailed.
-func (s *Store) WishRemoved(ctx context.Context, account, instance domain.ID, ifVersion int64) (gone bool, err error) {
-	gone, err = change(ctx, s, wall{account: account}, func(sc scope) (bool, error) {
+func (s *Store) WishRemoved(ctx context.Context, account, instance domain.ID, ifVersion int64) (gone bool, _ error) {
+	gone, failed := change(ctx, s, wall{account: account}, func(sc scope) (bool, error) {
 		in, err := lockedToRemove(sc, instance, ifVersion)
 		if err != nil {
 			return false, err
@@ -111,7 +111,7 @@ func (s *Store) WishRemoved(ctx context.Context, account, instance domain.ID, if
 		link.Remove, link.Desired = true, string(domain.DesiredDisconnected)
 		return false, saveWish(sc, &link)
 	})
-	return gone, marked(err)
+	return gone, marked(failed)
 }
 
 // RemoveLink deletes an instance that a node holds. domain.ErrLeaseLost when it does not.
