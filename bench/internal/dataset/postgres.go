@@ -54,7 +54,7 @@ func (d *Data) copyPostgres(ctx context.Context, conn *pgx.Conn) error {
 	if err != nil {
 		return err
 	}
-	if _, err := tx.Exec(ctx, "SET LOCAL session_replication_role = replica; TRUNCATE instances"); err != nil {
+	if _, err := tx.Exec(ctx, "SET LOCAL session_replication_role = replica; TRUNCATE instances CASCADE"); err != nil {
 		return fmt.Errorf("prepare to load: %w", err)
 	}
 	for _, t := range d.tables(postgresEngine()) {
