@@ -28,9 +28,9 @@ type Account struct {
 	app     appState
 
 	// Guarded by srv.mu.
-	devices    map[uint16]*device
-	lastDevice uint16
-	received   []Received
+	devices  map[uint16]*device
+	issued   int // how many devices it has had
+	received history[Received]
 }
 
 // device is a linked device. Guarded by Server.mu.
@@ -139,15 +139,6 @@ func everybody[P person](s *Server) []P {
 	return list
 }
 
-// devices returns all linked devices. The caller holds mu.
-func (s *Server) devices() []*device {
-	var list []*device
-	for _, a := range everybody[*Account](s) {
-		list = append(list, a.linked()...)
-	}
-	return list
-}
-
 // linked returns the account's devices in order of their number. The caller holds Server.mu.
 func (a *Account) linked() []*device {
 	return slices.SortedFunc(maps.Values(a.devices), func(x, y *device) int { return int(x.id) - int(y.id) })
@@ -159,7 +150,7 @@ func (a *Account) signal() *peer   { return a.peer }
 func (a *Account) receive(m Received) {
 	a.srv.mu.Lock()
 	defer a.srv.mu.Unlock()
-	a.received = append(a.received, m)
+	a.received.add(m)
 	a.srv.notify()
 }
 
@@ -170,11 +161,13 @@ func (a *Account) Phone() string { return a.profile.phone }
 func (a *Account) LID() string { return a.profile.lidUser }
 
 // Received returns what the phone has got: messages to its number, and copies of what its linked devices
-// have sent, oldest first.
-func (a *Account) Received() []Received {
+// have sent, oldest first. Only the newest ten thousand are certain to be there.
+func (a *Account) Received() []Received { return a.receivedAfter(0) }
+
+func (a *Account) receivedAfter(n int) []Received {
 	a.srv.mu.Lock()
 	defer a.srv.mu.Unlock()
-	return slices.Clone(a.received)
+	return a.received.after(n)
 }
 
 // DeviceInfo describes a linked device.

@@ -82,8 +82,14 @@ func (s *Server) Stats() Stats {
 	defer s.mu.Unlock()
 	stats := s.stats.Stats
 	stats.Queued = 0
-	for _, d := range s.devices() {
-		stats.Queued += len(d.queue) + len(d.inflight)
+	for number, who := range s.people {
+		a, ok := who.(*Account)
+		if !ok || number != a.profile.phone { // everybody is in it twice
+			continue
+		}
+		for _, d := range a.devices {
+			stats.Queued += len(d.queue) + len(d.inflight)
+		}
 	}
 	return stats
 }

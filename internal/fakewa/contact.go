@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -34,11 +33,11 @@ type Contact struct {
 	options ContactOptions
 
 	// Guarded by srv.mu.
-	received []Received
-	receipts []GotReceipt
-	sent     map[string]outgoingMessage // by id, to send again on request
-	keyed    map[senderKeyName]bool     // devices that have its sender key of a group. Guarded by peer.mu
-	asked    map[string]int             // by id: how often the contact could not read a message
+	received history[Received]
+	receipts history[GotReceipt]
+	sent     memo[outgoingMessage]  // by id, to send again on request
+	keyed    map[senderKeyName]bool // devices that have its sender key of a group. Guarded by peer.mu
+	asked    memo[int]              // by id: how often the contact could not read a message
 }
 
 // outgoingMessage is what a contact has said, and where.
@@ -54,8 +53,7 @@ func (s *Server) AddContact(o ContactOptions) (*Contact, error) {
 		return nil, err
 	}
 	c := &Contact{
-		srv: s, profile: p, peer: newPeer(s.seed, p.phone), options: o, sent: make(map[string]outgoingMessage), keyed: make(map[senderKeyName]bool),
-		asked: make(map[string]int),
+		srv: s, profile: p, peer: newPeer(s.seed, p.phone), options: o, keyed: make(map[senderKeyName]bool),
 	}
 	if err := s.register(c); err != nil {
 		return nil, err
@@ -88,23 +86,28 @@ func (c *Contact) Phone() string { return c.profile.phone }
 func (c *Contact) LID() string { return c.profile.lidUser }
 
 // Received returns what the contact has decrypted, oldest first.
-func (c *Contact) Received() []Received {
+// Only the newest ten thousand are certain to be there.
+func (c *Contact) Received() []Received { return c.receivedAfter(0) }
+
+// Receipts returns what clients have confirmed to the contact, oldest first, as far as Received goes.
+func (c *Contact) Receipts() []GotReceipt { return c.receiptsAfter(0) }
+
+func (c *Contact) receivedAfter(n int) []Received {
 	c.srv.mu.Lock()
 	defer c.srv.mu.Unlock()
-	return slices.Clone(c.received)
+	return c.received.after(n)
 }
 
-// Receipts returns what clients have confirmed to the contact, oldest first.
-func (c *Contact) Receipts() []GotReceipt {
+func (c *Contact) receiptsAfter(n int) []GotReceipt {
 	c.srv.mu.Lock()
 	defer c.srv.mu.Unlock()
-	return slices.Clone(c.receipts)
+	return c.receipts.after(n)
 }
 
 func (c *Contact) receive(m Received) {
 	c.srv.mu.Lock()
 	defer c.srv.mu.Unlock()
-	c.received = append(c.received, m)
+	c.received.add(m)
 	c.srv.notify()
 }
 
@@ -130,7 +133,7 @@ func (c *Contact) SendAs(ctx context.Context, to, id string, m *waE2E.Message) e
 		return fmt.Errorf("%w: %s", ErrNobody, to)
 	}
 	c.srv.mu.Lock()
-	c.sent[id] = outgoingMessage{m: m}
+	c.sent.put(id, outgoingMessage{m: m})
 	devices := a.linked()
 	c.srv.mu.Unlock()
 	a.receive(received(m, Received{ID: id, From: c.profile.phone, Chat: c.profile.phone, At: c.srv.now()}))

@@ -94,7 +94,7 @@ func statusOf(err error) int {
 	switch {
 	case errors.Is(err, ErrNobody), errors.Is(err, ErrUnknownCode), errors.Is(err, ErrNoDevice):
 		return http.StatusNotFound
-	case errors.Is(err, ErrWrongCode), errors.Is(err, ErrRefused), errors.Is(err, ErrTaken), errors.Is(err, errGone):
+	case errors.Is(err, ErrWrongCode), errors.Is(err, ErrRefused), errors.Is(err, ErrTaken), errors.Is(err, ErrTooManyDevices), errors.Is(err, errGone):
 		return http.StatusConflict
 	case errors.Is(err, errBody), errors.Is(err, ErrFault), errors.Is(err, errPhone), errors.Is(err, errNoMembers):
 		return http.StatusBadRequest
@@ -259,7 +259,7 @@ func unlink(r *http.Request, a *Account) (any, error) {
 }
 
 func accountMessages(r *http.Request, a *Account) (any, error) {
-	return waitForMore(r, a.srv, a.Received)
+	return waitForMore(r, a.srv, a.receivedAfter)
 }
 
 func accountSends(r *http.Request, a *Account) (any, error) {
@@ -289,10 +289,10 @@ func (c *control) addContact(r *http.Request) (any, error) {
 }
 
 func contactMessages(r *http.Request, c *Contact) (any, error) {
-	return waitForMore(r, c.srv, c.Received)
+	return waitForMore(r, c.srv, c.receivedAfter)
 }
 func contactReceipts(r *http.Request, c *Contact) (any, error) {
-	return waitForMore(r, c.srv, c.Receipts)
+	return waitForMore(r, c.srv, c.receiptsAfter)
 }
 
 func contactSends(r *http.Request, c *Contact) (any, error) {

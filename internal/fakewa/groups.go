@@ -255,7 +255,7 @@ func (c *Contact) SendToGroup(ctx context.Context, g *Group, body string) (id st
 		c.srv.mu.Unlock()
 		return "", fmt.Errorf("%w in the group: %s", ErrNobody, c.profile.phone)
 	}
-	c.sent[id] = outgoingMessage{m: m, group: g}
+	c.sent.put(id, outgoingMessage{m: m, group: g})
 	members := slices.Clone(g.members)
 	c.srv.mu.Unlock()
 	c.peer.mu.Lock()

@@ -13,7 +13,7 @@ const maxWait = time.Minute
 
 // waitForMore answers with a list. ?after=N leaves out the first N; &wait=10s waits so long until there are
 // more than N, and answers with an empty list when there are not.
-func waitForMore[T any](r *http.Request, s *Server, list func() []T) (any, error) {
+func waitForMore[T any](r *http.Request, s *Server, list func(after int) []T) (any, error) {
 	query := r.URL.Query()
 	after, wait := 0, time.Duration(0)
 	var err error
@@ -29,7 +29,6 @@ func waitForMore[T any](r *http.Request, s *Server, list func() []T) (any, error
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), min(wait, maxWait))
 	defer cancel()
-	_ = s.WaitFor(ctx, func() bool { return len(list()) > after }) // then the list is empty
-	got := list()
-	return append([]T{}, got[min(after, len(got)):]...), nil
+	_ = s.WaitFor(ctx, func() bool { return len(list(after)) > 0 }) // or else the list is empty
+	return list(after), nil
 }

@@ -30,6 +30,8 @@ var (
 	ErrUnknownCode = errors.New("fakewa: nobody shows this code, or not any more")
 	// ErrWrongCode is returned when the typed code is not the one that the client shows.
 	ErrWrongCode = errors.New("fakewa: the code is not the one that the client shows")
+	// ErrTooManyDevices is returned when the phone has as many linked devices as it can.
+	ErrTooManyDevices = errors.New("fakewa: the phone has too many linked devices")
 	// ErrRefused is returned when the client does not accept the phone's answer.
 	ErrRefused = errors.New("fakewa: the client has refused the phone")
 )
@@ -175,7 +177,11 @@ func (a *Account) ScanQR(ctx context.Context, text string) error {
 
 // link finishes a pairing with the secret that phone and client share.
 func (a *Account) link(ctx context.Context, p *pairing, secret []byte) error {
-	d := a.newDevice(p)
+	d, err := a.newDevice(p)
+	if err != nil {
+		a.srv.release(p)
+		return err
+	}
 	vouched, details, err := a.vouch(d, secret)
 	if err != nil {
 		a.srv.release(p)
@@ -200,12 +206,44 @@ func (a *Account) link(ctx context.Context, p *pairing, secret []byte) error {
 	return nil
 }
 
+// maxDevice is the highest number of a linked device. One byte must hold it.
+const maxDevice = 99
+
 // newDevice chooses the number of a device, which is linked later or never.
-func (a *Account) newDevice(p *pairing) *device {
+func (a *Account) newDevice(p *pairing) (*device, error) {
 	a.srv.mu.Lock()
-	defer a.srv.mu.Unlock()
-	a.lastDevice++
-	return &device{account: a, id: a.lastDevice, noise: p.static, keys: p.keys, since: a.srv.now()}
+	id := uint16(0)
+	for range maxDevice {
+		a.issued++
+		id = uint16((a.issued-1)%maxDevice + 1)
+		if _, used := a.devices[id]; !used {
+			break
+		}
+	}
+	_, used := a.devices[id]
+	again := a.issued > maxDevice
+	d := &device{account: a, id: id, noise: p.static, keys: p.keys, since: a.srv.now()}
+	a.srv.mu.Unlock()
+	if used {
+		return nil, ErrTooManyDevices
+	}
+	if again {
+		a.srv.forgetSessions(d.lid())
+	}
+	return d, nil
+}
+
+// forgetSessions makes everybody begin anew with a device whose number another one has had.
+func (s *Server) forgetSessions(device types.JID) {
+	s.mu.Lock()
+	people := make([]person, 0, len(s.people))
+	for _, who := range s.people {
+		people = append(people, who)
+	}
+	s.mu.Unlock()
+	for _, who := range people {
+		who.signal().forget(device)
+	}
 }
 
 // vouch signs the device's identity with the account's.

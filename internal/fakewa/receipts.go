@@ -93,7 +93,7 @@ func (s *Server) handleReceipt(c *conn, n *node) {
 			s.settle(d, "message", "", id)
 		}
 		if to != nil {
-			to.receipts = append(to.receipts, gotReceipt(d, kind, id, s.now()))
+			to.receipts.add(gotReceipt(d, kind, id, s.now()))
 		}
 	}
 	s.notify()
@@ -123,7 +123,7 @@ func gotReceipt(d *device, kind, id string, now time.Time) GotReceipt {
 func (s *Server) sendAgain(c *conn, from *Contact, d *device, n *node) {
 	id := text(n, "id")
 	s.mu.Lock()
-	said, ok := from.sent[id]
+	said, ok := from.sent.get(id)
 	s.mu.Unlock()
 	if !ok {
 		return
@@ -166,16 +166,18 @@ func (s *Server) askAgain(who person, d *device, n *node, to types.JID) {
 	id := text(n, "id")
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c.asked[id]++; c.asked[id] > maxRetries {
+	times, _ := c.asked.get(id)
+	if times++; times > maxRetries {
 		return
 	}
+	c.asked.put(id, times)
 	keys := keyNodes(&k, one, true)
 	a := attrs{"from": addressedAs(&c.profile, to), "id": id, "t": s.stamp(), "type": "retry"}
 	if group := address(n, "to"); group.Server == types.GroupServer {
 		a["participant"], a["from"] = a["from"], group
 	}
 	s.enqueue(d, el("receipt", a,
-		el("retry", attrs{"count": c.asked[id], "id": id, "t": s.stamp(), "v": "1"}),
+		el("retry", attrs{"count": times, "id": id, "t": s.stamp(), "v": "1"}),
 		data("registration", binary.BigEndian.AppendUint32(nil, k.registration)),
 		el("keys", nil, keys[1:]...)))
 }

@@ -55,6 +55,13 @@ func (p *peer) publish() (k deviceKeys, one publicKey, err error) {
 	return k, publicKey{id: fresh.KeyID, key: *fresh.Pub}, nil
 }
 
+// forget drops the session with a device.
+func (p *peer) forget(device types.JID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.vault.sessions, device.SignalAddress().String())
+}
+
 // cipher returns what encrypts and decrypts with one device. The caller holds mu.
 func (p *peer) cipher(with types.JID) (*session.Builder, *session.Cipher) {
 	builder := session.NewBuilderFromSignal(p.dev, with.SignalAddress(), store.SignalProtobufSerializer)

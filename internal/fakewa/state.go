@@ -25,9 +25,9 @@ type savedState struct {
 
 type savedAccount struct {
 	AccountOptions
-	LastDevice uint16        `json:"lastDevice"`
-	Patches    [][]byte      `json:"patches,omitempty"` // of the shared settings
-	Devices    []savedDevice `json:"devices"`
+	Issued  int           `json:"issued"`            // how many devices it has had
+	Patches [][]byte      `json:"patches,omitempty"` // of the shared settings
+	Devices []savedDevice `json:"devices"`
 }
 
 type savedDevice struct {
@@ -134,7 +134,7 @@ func (a *Account) saved() savedAccount {
 	p := a.profile
 	saved := savedAccount{
 		AccountOptions: AccountOptions{Phone: p.phone, PushName: p.name, About: p.about, PictureURL: p.picture},
-		LastDevice:     a.lastDevice,
+		Issued:         a.issued,
 	}
 	for _, d := range a.linked() {
 		saved.Devices = append(saved.Devices, d.saved())
@@ -218,7 +218,7 @@ func (a *Account) restore(saved *savedAccount) error {
 	a.peer.mu.Unlock()
 	a.srv.mu.Lock()
 	defer a.srv.mu.Unlock()
-	a.lastDevice = saved.LastDevice
+	a.issued = saved.Issued
 	for _, sd := range saved.Devices {
 		d, ok := sd.device(a)
 		if !ok {
