@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"go.mau.fi/whatsmeow"
+	waBinary "go.mau.fi/whatsmeow/binary"
 	"go.mau.fi/whatsmeow/types"
 	"go.mau.fi/whatsmeow/types/events"
 
@@ -30,7 +31,7 @@ type connection struct {
 func newConnection(l *Link) (*connection, error) {
 	c := &connection{link: l}
 	var err error
-	if c.wires, err = newWires(l.ctx, l.driver, l.target.ProxyURL, func() { c.tell(c.onLost) }); err != nil {
+	if c.wires, err = newWires(l, c.ended); err != nil {
 		return nil, err
 	}
 	cli := whatsmeow.NewClient(l.device, libraryLog{log: l.log, module: "whatsmeow"})
@@ -76,9 +77,15 @@ func (c *connection) connect() error {
 
 // hangUp cuts the connection. It does not wait, and may be called twice.
 func (c *connection) hangUp() {
-	// Requests that wait for an answer shall not wait for another connection.
-	c.client.DangerousInternals().ExpectDisconnect()
+	c.client.DangerousInternals().ExpectDisconnect() // see ended
 	c.wires.cut()
+}
+
+// ended is called when the connection has ended, by whomever.
+func (c *connection) ended() {
+	// Requests would wait for another connection of the client's, unless they fail for good.
+	c.client.DangerousInternals().ClearResponseWaiters(&waBinary.Node{Tag: "stream:error", Attrs: waBinary.Attrs{"code": "401"}})
+	c.tell(c.onLost)
 }
 
 // tell lets the link do something unless the connection has been replaced meanwhile.

@@ -80,7 +80,6 @@ func Open(ctx context.Context, cfg Config, options ...Option) (*Driver, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	prepareLibrary(cfg.Log)
 	d := &Driver{log: cfg.Log, times: standardTimes(), links: make(map[*Link]struct{})}
 	for _, option := range options {
 		if err := option(d); err != nil {
@@ -148,6 +147,7 @@ func (d *Driver) Open(ctx context.Context, target domain.LinkTarget, sink domain
 func (d *Driver) find(ctx context.Context, l *Link) error {
 	if l.target.JID == "" {
 		l.device = d.devices.NewDevice()
+		l.device.Container = keeper{d.devices}
 		return nil
 	}
 	jid, err := types.ParseJID(l.target.JID)
@@ -158,7 +158,34 @@ func (d *Driver) find(ctx context.Context, l *Link) error {
 	if l.device, err = d.devices.GetDevice(ctx, jid); err != nil {
 		return fmt.Errorf("look up the device: %w", err)
 	}
+	if l.device != nil {
+		l.device.Container = keeper{d.devices}
+	}
 	return nil
+}
+
+// keeper is what a client's device is stored in. The library deletes a device whose pairing is gone, and then
+// changes it while its other goroutines use it; it does not when the deletion fails.
+type keeper struct{ devices *sqlstore.Container }
+
+var errDeleted = errors.New("whatsapp: the device is deleted, and left as it is in memory")
+
+// PutDevice stores a device.
+func (k keeper) PutDevice(ctx context.Context, device *store.Device) error {
+	paired := !device.Initialized
+	err := k.devices.PutDevice(ctx, device)
+	if paired {
+		device.Container = k // the library puts itself there
+	}
+	return err
+}
+
+// DeleteDevice deletes a device from the database. It always returns an error.
+func (k keeper) DeleteDevice(ctx context.Context, device *store.Device) error {
+	if err := k.devices.DeleteDevice(ctx, device); err != nil {
+		return err
+	}
+	return errDeleted
 }
 
 // forget deletes a device from the store. It does not mind when it is gone already.

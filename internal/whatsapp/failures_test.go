@@ -62,6 +62,7 @@ func TestFailures(t *testing.T) {
 			h := newHost(t)
 			d := h.newSQLiteDriver(t)
 			l, to := pair(t, d, h.phone(t, number))
+			settle(t, h, l)
 			if f.login != nil {
 				l.Close()
 				h.fault(t, *f.login)
@@ -82,6 +83,15 @@ func TestFailures(t *testing.T) {
 			open(t, d, to).await(t, domain.LinkConnected) // the pairing is kept
 		})
 	}
+}
+
+// settle waits until the login has had all its consequences. The library's requests that are under way when an
+// error of the stream comes are not free of races among themselves.
+func settle(t *testing.T, h *host, l *line) {
+	t.Helper()
+	for l.await(t, domain.LinkProfile).ProfileName == "" {
+	}
+	awaitQueued(t, h, 0)
 }
 
 func TestLoginThatHangs(t *testing.T) {

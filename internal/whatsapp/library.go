@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"sync"
 
 	"go.mau.fi/libsignal/logger"
 	waBinary "go.mau.fi/whatsmeow/binary"
@@ -13,46 +12,35 @@ import (
 	waLog "go.mau.fi/whatsmeow/util/log"
 )
 
-// libraryOnce guards what the libraries keep per process.
-//
-//nolint:gochecknoglobals // it guards variables of the libraries
-var libraryOnce sync.Once
-
 // deviceName is what the phone's list of linked devices shows.
 const deviceName = "Pombal"
 
-// prepareLibrary sets what belongs to the process: the name of the device, and the logger of the Signal
-// library, which would otherwise be made on first use without a lock, and write to standard output.
-func prepareLibrary(log *slog.Logger) {
-	libraryOnce.Do(func() {
-		store.SetOSInfo(deviceName, [3]uint32{1, 0, 0})
-		store.DeviceProps.PlatformType = waCompanionReg.DeviceProps_DESKTOP.Enum()
-		l := logger.Loggable(signalLog{log})
-		logger.Setup(&l)
-	})
+// init sets what the libraries keep per process, and read without a lock: the name of the device, and the
+// logger of the Signal library, which would otherwise be made on first use and write to standard output.
+func init() {
+	store.SetOSInfo(deviceName, [3]uint32{1, 0, 0})
+	store.DeviceProps.PlatformType = waCompanionReg.DeviceProps_DESKTOP.Enum()
+	l := logger.Loggable(silence{})
+	logger.Setup(&l)
 }
 
-// signalLog is the logger of the Signal library. Debug and Info are dropped: Debug receives keys.
-type signalLog struct{ log *slog.Logger }
+// silence is the logger of the Signal library: its Debug receives keys, and whatsmeow logs what fails.
+type silence struct{}
 
 // Debug drops the record.
-func (signalLog) Debug(string, string) {}
+func (silence) Debug(string, string) {}
 
 // Info drops the record.
-func (signalLog) Info(string, string) {}
+func (silence) Info(string, string) {}
 
-// Warning keeps the record for who debugs.
-func (l signalLog) Warning(caller, msg string) {
-	l.log.Debug("signal: "+clip(msg), slog.String("caller", caller))
-}
+// Warning drops the record.
+func (silence) Warning(string, string) {}
 
-// Error keeps the record for who debugs: what fails to decrypt is asked for again.
-func (l signalLog) Error(caller, msg string) {
-	l.log.Debug("signal: "+clip(msg), slog.String("caller", caller))
-}
+// Error drops the record.
+func (silence) Error(string, string) {}
 
 // Configure does nothing.
-func (signalLog) Configure(string) {}
+func (silence) Configure(string) {}
 
 // libraryLog is the logger of whatsmeow. Debug is dropped: it receives every stanza. The others are one level
 // lower than the library thinks, since what it calls an error, such as a cut connection, is everyday business.

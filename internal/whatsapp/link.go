@@ -45,7 +45,7 @@ type Link struct {
 	online  chan struct{} // closed when the link is logged in
 	live    atomic.Pointer[connection]
 	stopped sync.Once
-	work    sync.WaitGroup // the goroutines besides run, which waits for them
+	work    sync.WaitGroup // the goroutines besides run, and the open WebSockets: run waits for them
 
 	// Owned by run.
 	conn    *connection
@@ -116,6 +116,7 @@ func (l *Link) finish() {
 	if l.conn != nil {
 		l.conn.hangUp()
 	}
+	// The library's reader blocks for ever when its ctx ends before it has handed over what it has read.
 	l.work.Wait()
 	if l.conn != nil {
 		l.conn.hangUp() // dialing, it may have forgotten

@@ -44,8 +44,8 @@ func (c *connection) query(ctx context.Context, q whatsmeow.DangerousInfoQuery) 
 }
 
 // Logout unlinks the device at WhatsApp, if that can be done in time, forgets it in any case, and closes the
-// link without an event. It waits for a login that is under way. It takes until ctx ends, 5 s at most; an error
-// means that the device is still in the store.
+// link without an event. It waits for a login that is under way. It takes until ctx ends, 5 s at most, and
+// 2 s more when the store is slow; an error means that the device is still there.
 func (l *Link) Logout(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, l.driver.times.logout)
 	defer cancel()
@@ -87,16 +87,14 @@ func (l *Link) unlink(ctx context.Context) error {
 	})
 }
 
-// forgetTime is for deleting a device when there is no other bound, or no time left.
+// forgetTime is how long it may take to delete a device, even when there is no time left.
 const forgetTime = 2 * time.Second
 
 // forget deletes the device of a link that is closed.
 func (l *Link) forget(ctx context.Context) error {
-	if ctx.Err() != nil {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), forgetTime)
-		defer cancel()
-	}
+	deadline, _ := ctx.Deadline()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(time.Until(deadline), forgetTime))
+	defer cancel()
 	return l.driver.forget(ctx, l.jid)
 }
 

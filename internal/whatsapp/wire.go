@@ -18,7 +18,8 @@ type wires struct {
 	dial   dialFunc
 	target string // where all connections go; "" for where they want to
 	linger time.Duration
-	onEnd  func() // called when the WebSocket has ended, by whomever
+	onEnd  func()          // called when the WebSocket has ended, by whomever
+	work   *sync.WaitGroup // counts the WebSockets that have not ended
 	ctx    context.Context
 	cancel context.CancelFunc
 	up     atomic.Bool // the library's handshake is complete
@@ -28,13 +29,16 @@ type wires struct {
 	open  map[net.Conn]struct{}
 }
 
-func newWires(ctx context.Context, d *Driver, proxyURL string, onEnd func()) (*wires, error) {
-	dial, err := newDial(proxyURL)
+func newWires(l *Link, onEnd func()) (*wires, error) {
+	dial, err := newDial(l.target.ProxyURL)
 	if err != nil {
 		return nil, err
 	}
-	w := &wires{dial: dial, target: d.sandbox, linger: d.times.linger, onEnd: onEnd, open: make(map[net.Conn]struct{})}
-	w.ctx, w.cancel = context.WithCancel(ctx)
+	w := &wires{
+		dial: dial, target: l.driver.sandbox, linger: l.driver.times.linger,
+		onEnd: onEnd, work: &l.work, open: make(map[net.Conn]struct{}),
+	}
+	w.ctx, w.cancel = context.WithCancel(l.ctx)
 	w.http = &http.Transport{
 		DialContext:           w.reach,
 		TLSHandshakeTimeout:   10 * time.Second,
@@ -110,6 +114,7 @@ func (w *wires) RoundTrip(req *http.Request) (*http.Response, error) {
 		return res, err
 	}
 	if body, ok := res.Body.(io.ReadWriteCloser); ok {
+		w.work.Add(1)
 		res.Body = &wire{ReadWriteCloser: body, wires: w}
 	}
 	return res, nil
@@ -148,9 +153,10 @@ func (w *wire) Read(p []byte) (int, error) {
 	return 0, err
 }
 
-// Close closes the connection and reports its end.
+// Close closes the connection and reports its end. The library does so after it has read everything.
 func (w *wire) Close() error {
 	if !w.closed.Swap(true) {
+		defer w.wires.work.Done()
 		w.wires.onEnd()
 	}
 	return w.ReadWriteCloser.Close()
