@@ -15,8 +15,7 @@ const headerAccountID = "X-Account-Id"
 // authenticate finds out who calls, whether they have a request left, and whether they may do this.
 // In this order: limits need a caller, and a caller who may not do a thing still pays for asking.
 func (s *Server) authenticate(c echo.Context, rt *route) error {
-	ctx, cancel := s.detach(c)
-	defer cancel()
+	ctx := s.work(c)
 	caller, err := s.caller(ctx, c)
 	if err != nil {
 		return err

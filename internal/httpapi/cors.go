@@ -40,8 +40,7 @@ func (s *Server) cors(next echo.HandlerFunc) echo.HandlerFunc {
 			return next(c)
 		}
 		infoOf(c).route = "preflight"
-		ctx, cancel := s.detach(c)
-		defer cancel()
+		ctx := s.work(c)
 		allowed, err := s.origins.somewhere(ctx, origin)
 		if err != nil {
 			return err

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"hash"
 	"time"
 
 	"github.com/pombal-api/pombal/internal/domain"
@@ -21,16 +22,22 @@ var cursorText = base64.RawURLEncoding.Strict()
 
 // encodeCursor returns the text of a cursor of the list that scope names.
 func (s *Server) encodeCursor(scope []byte, at domain.Cursor) string {
-	b := make([]byte, cursorPosition, cursorLen)
-	binary.BigEndian.PutUint64(b, uint64(at.CreatedAt.UnixMilli()))
-	copy(b[8:], at.ID[:])
-	return cursorText.EncodeToString(append(b, s.cursorMAC(scope, b)...))
+	return string(s.appendCursor(nil, scope, at))
+}
+
+// appendCursor appends the text of a cursor.
+func (s *Server) appendCursor(b, scope []byte, at domain.Cursor) []byte {
+	var room [cursorLen]byte
+	binary.BigEndian.PutUint64(room[:], uint64(at.CreatedAt.UnixMilli()))
+	copy(room[8:], at.ID[:])
+	s.cursorMAC(room[cursorPosition:], scope, room[:cursorPosition])
+	return cursorText.AppendEncode(b, room[:])
 }
 
 // decodeCursor reads a cursor of the list that scope names.
 func (s *Server) decodeCursor(scope []byte, text string) (*domain.Cursor, error) {
 	b, err := cursorText.DecodeString(text)
-	if err != nil || len(b) != cursorLen || !hmac.Equal(b[cursorPosition:], s.cursorMAC(scope, b[:cursorPosition])) {
+	if err != nil || len(b) != cursorLen || !s.isOurs(scope, b) {
 		return nil, domain.Invalid(domain.Detail{Field: "cursor", Code: "invalid",
 			Message: "This cursor does not belong to this list. Send the nextCursor of its previous page with the same filters, or start without one."})
 	}
@@ -39,11 +46,30 @@ func (s *Server) decodeCursor(scope []byte, text string) (*domain.Cursor, error)
 	return at, nil
 }
 
-func (s *Server) cursorMAC(scope, position []byte) []byte {
-	mac := hmac.New(sha256.New, s.cfg.CursorKey)
-	mac.Write(scope)
-	mac.Write(position)
-	return mac.Sum(nil)[:cursorLen-cursorPosition]
+// isOurs reports whether a cursor's MAC is good.
+func (s *Server) isOurs(scope, cursor []byte) bool {
+	var want [cursorLen - cursorPosition]byte
+	s.cursorMAC(want[:], scope, cursor[:cursorPosition])
+	return hmac.Equal(cursor[cursorPosition:], want[:])
+}
+
+// macState is what computing a MAC needs; making it costs more than using it.
+type macState struct {
+	mac hash.Hash
+	in  [256]byte // what goes into a hash must not be on the stack
+	out [sha256.Size]byte
+}
+
+// cursorMAC fills dst.
+func (s *Server) cursorMAC(dst, scope, position []byte) {
+	m, _ := s.cursorMACs.Get().(*macState)
+	if m == nil {
+		m = &macState{mac: hmac.New(sha256.New, s.cfg.CursorKey)}
+	}
+	defer s.cursorMACs.Put(m)
+	m.mac.Reset()
+	m.mac.Write(append(append(m.in[:0], scope...), position...))
+	copy(dst, m.mac.Sum(m.out[:0]))
 }
 
 // listScope names a list for its cursors: what is listed, of which account, with which filters.

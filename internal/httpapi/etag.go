@@ -17,7 +17,10 @@ func versionTag(version int64) string { return `"v` + strconv.FormatInt(version,
 
 // contentTag is the ETag of a list: a hash of its bytes. Equal pages have equal tags on every node.
 func contentTag(body []byte) string {
-	return `"` + strconv.FormatUint(xxhash.Sum64(body), 36) + "-" + strconv.FormatInt(int64(len(body)), 36) + `"`
+	var room [40]byte
+	b := strconv.AppendUint(append(room[:0], '"'), xxhash.Sum64(body), 36)
+	b = strconv.AppendInt(append(b, '-'), int64(len(body)), 36)
+	return string(append(b, '"'))
 }
 
 // unchanged reports whether If-None-Match names etag; such an answer costs the caller nothing.

@@ -25,8 +25,7 @@ func handle[Req, Res any](s *Server, status int, op func(context.Context, *domai
 		if err != nil {
 			return err
 		}
-		ctx, cancel := s.detach(c)
-		defer cancel()
+		ctx := s.work(c)
 		if rt.creates {
 			if key := c.Request().Header.Values(headerIdempotencyKey); len(key) > 0 {
 				return s.once(ctx, c, key, body, func(ctx context.Context) (reply, error) {

@@ -94,8 +94,7 @@ func (s *Server) applyCursor(page *domain.PageRequest, scope []byte, cursor stri
 
 // encodePage reads and encodes the page.
 func (s *Server) encodePage(c echo.Context, l *instanceList, b []byte) ([]byte, error) {
-	ctx, cancel := s.detach(c)
-	defer cancel()
+	ctx := s.work(c)
 	b = append(b, `{"success":true,"data":[`...)
 	first := true
 	info, err := l.pager.EachInstance(ctx, l.filter, l.page, func(v *domain.InstanceView) error {
@@ -130,21 +129,21 @@ func (s *Server) appendPagination(b []byte, l *instanceList, info domain.PageInf
 		return append(b, "null}"...)
 	}
 	b = append(b, '"')
-	b = append(b, s.encodeCursor(l.scope, info.Last)...)
+	b = s.appendCursor(b, l.scope, info.Last)
 	return append(b, `"}`...)
 }
 
 // sendPage writes the page, or 304 when the caller already has it.
 func (s *Server) sendPage(c echo.Context, body []byte) error {
 	h := c.Response().Header()
-	etag := contentTag(body)
-	h[headerETag] = []string{etag}
+	values := [...]string{contentTag(body), echo.MIMEApplicationJSON, strconv.Itoa(len(body))}
+	h[headerETag] = values[0:1:1]
 	cacheHeaders(c)
-	if s.unchanged(c, etag) {
+	if s.unchanged(c, values[0]) {
 		return c.NoContent(http.StatusNotModified)
 	}
-	h[echo.HeaderContentType] = []string{echo.MIMEApplicationJSON}
-	h[echo.HeaderContentLength] = []string{strconv.Itoa(len(body))}
+	h[echo.HeaderContentType] = values[1:2:2]
+	h[echo.HeaderContentLength] = values[2:3:3]
 	c.Response().WriteHeader(http.StatusOK)
 	_, err := c.Response().Write(body)
 	return err

@@ -54,8 +54,7 @@ func (s *Server) getOpenAPIYAML(c echo.Context, _ *route) error {
 const jwksMaxAge = "public, max-age=60"
 
 func (s *Server) getJWKS(c echo.Context, _ *route) error {
-	ctx, cancel := s.detach(c)
-	defer cancel()
+	ctx := s.work(c)
 	set, err := s.deps.Auth.JWKS(ctx)
 	if err != nil {
 		return err

@@ -12,8 +12,7 @@ import (
 
 // takeLimit counts the request and reports the limits in the answer's headers.
 func (s *Server) takeLimit(c echo.Context, rt *route, p *domain.Principal) error {
-	ctx, cancel := s.detach(c)
-	defer cancel()
+	ctx := s.work(c)
 	buckets := s.bucketsOf(p, rt.group)
 	d, err := s.deps.Limiter.Take(ctx, buckets...)
 	if err != nil {
@@ -58,7 +57,7 @@ func (s *Server) bucketsOf(p *domain.Principal, group string) []domain.RateBucke
 		buckets = append(buckets, accountBucket(&p.Account, owner))
 	}
 	if limit := owner.Groups[group]; limit > 0 {
-		buckets = append(buckets, domain.RateBucket{Name: group, ID: group + ":" + p.Account.ID.String(), Limit: limit})
+		buckets = append(buckets, domain.RateBucket{Name: group, ID: bucketID(group+":", p.Account.ID), Limit: limit})
 	}
 	return buckets
 }
@@ -66,13 +65,19 @@ func (s *Server) bucketsOf(p *domain.Principal, group string) []domain.RateBucke
 // credentialID names the credential that is counted: the key, or the instance whose own token it is.
 func credentialID(p *domain.Principal) string {
 	if p.KeyID.IsZero() && len(p.Instances) == 1 {
-		return "instance:" + p.Instances[0].String()
+		return bucketID("instance:", p.Instances[0])
 	}
-	return "key:" + p.KeyID.String()
+	return bucketID("key:", p.KeyID)
 }
 
 func accountBucket(a *domain.Account, plan domain.Plan) domain.RateBucket {
-	return domain.RateBucket{Name: "account", ID: "account:" + a.ID.String(), Limit: plan.RequestsPerMinute}
+	return domain.RateBucket{Name: "account", ID: bucketID("account:", a.ID), Limit: plan.RequestsPerMinute}
+}
+
+// bucketID joins a kind and an id. It is made for every request, so it takes one piece of memory.
+func bucketID(kind string, id domain.ID) string {
+	var room [64]byte
+	return string(id.AppendUUID(append(room[:0], kind...)))
 }
 
 // Canonical spellings of the contract's headers: setting them so saves canonicalising per request.
@@ -90,15 +95,40 @@ func (s *Server) writeLimits(h http.Header, buckets []domain.RateBucket, d domai
 		return // no limit applies
 	}
 	left := wholeSeconds(max(0, d.Reset.Sub(s.now())))
-	h[headerLimit] = []string{strconv.Itoa(d.Limit)}
-	h[headerRemaining] = []string{strconv.Itoa(d.Remaining)}
-	h[headerReset] = []string{strconv.FormatInt(d.Reset.Unix(), 10)}
-	var b []byte
+	// All values share one text, and one list: they are made for every request.
+	var room [256]byte
+	var ends [5]int
+	b := strconv.AppendInt(room[:0], int64(d.Limit), 10)
+	ends[0] = len(b)
+	b = strconv.AppendInt(b, int64(d.Remaining), 10)
+	ends[1] = len(b)
+	b = strconv.AppendInt(b, d.Reset.Unix(), 10)
+	ends[2] = len(b)
+	b = appendPolicy(b, buckets)
+	ends[3] = len(b)
+	b = strconv.AppendQuote(b, d.Bucket)
+	b = append(b, ";r="...)
+	b = strconv.AppendInt(b, int64(d.Remaining), 10)
+	b = append(b, ";t="...)
+	b = strconv.AppendInt(b, int64(left), 10)
+	ends[4] = len(b)
+	text, start := string(b), 0
+	values := make([]string, len(ends))
+	for i, name := range [...]string{headerLimit, headerRemaining, headerReset, headerPolicy, headerRateLimit} {
+		values[i] = text[start:ends[i]]
+		h[name] = values[i : i+1 : i+1]
+		start = ends[i]
+	}
+}
+
+// appendPolicy appends the limits of all buckets, each kind once.
+func appendPolicy(b []byte, buckets []domain.RateBucket) []byte {
+	start := len(b)
 	for i, bucket := range buckets {
 		if bucket.Limit <= 0 || i > 0 && bucket.Name == buckets[i-1].Name {
 			continue
 		}
-		if len(b) > 0 {
+		if len(b) > start {
 			b = append(b, ", "...)
 		}
 		b = strconv.AppendQuote(b, bucket.Name)
@@ -106,13 +136,7 @@ func (s *Server) writeLimits(h http.Header, buckets []domain.RateBucket, d domai
 		b = strconv.AppendInt(b, int64(bucket.Limit), 10)
 		b = append(b, ";w=60"...)
 	}
-	h[headerPolicy] = []string{string(b)}
-	b = strconv.AppendQuote(b[:0], d.Bucket)
-	b = append(b, ";r="...)
-	b = strconv.AppendInt(b, int64(d.Remaining), 10)
-	b = append(b, ";t="...)
-	b = strconv.AppendInt(b, int64(left), 10)
-	h[headerRateLimit] = []string{string(b)}
+	return b
 }
 
 // CountInstanceCall counts a call of the instance group that another package answers.

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"strings"
 	"time"
 
@@ -20,6 +21,16 @@ type requestInfo struct {
 	buckets         []domain.RateBucket
 	status          int // set when the status logged is not the status sent
 	err             error
+
+	work     context.Context // see Server.work
+	stopWork context.CancelFunc
+}
+
+// endWork ends what has been begun for the request.
+func (in *requestInfo) endWork() {
+	if in.stopWork != nil {
+		in.stopWork()
+	}
 }
 
 const infoKey = "pombal.request"
@@ -49,9 +60,11 @@ func (s *Server) begin(next echo.HandlerFunc) echo.HandlerFunc {
 			in.clientRequestID = id
 		}
 		c.Set(infoKey, in)
+		defer in.endWork()
 		h := c.Response().Header()
-		h.Set(echo.HeaderXRequestID, in.requestID)
-		h.Set(echo.HeaderXContentTypeOptions, "nosniff")
+		values := [...]string{in.requestID, "nosniff"}
+		h[echo.HeaderXRequestID] = values[0:1:1]
+		h[echo.HeaderXContentTypeOptions] = values[1:2:2]
 		return next(c)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,6 +29,8 @@ type Server struct {
 	spec     specFiles
 	docs     docsFiles
 	draining atomic.Bool
+
+	cursorMACs sync.Pool // of *macState
 }
 
 // New builds the API. It fails on a contract that cannot be read and on metrics registered twice.
@@ -106,11 +109,16 @@ func (s *Server) serve(rt route) echo.HandlerFunc {
 	}
 }
 
-// detach returns a context that outlives the client's connection, with our own time limit. Work that
-// has begun is finished and recorded whether or not somebody still listens; and a query that is
-// cancelled half-way costs its database connection, so that impatient clients could drain the pool.
-func (s *Server) detach(c echo.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(c.Request().Context()), s.cfg.RequestTimeout)
+// work returns a context that outlives the client's connection, with our own time limit for the whole
+// request. Work that has begun is finished and recorded whether or not somebody still listens; and a
+// query that is cancelled half-way costs its database connection, so that impatient clients could drain
+// the pool.
+func (s *Server) work(c echo.Context) context.Context {
+	in := infoOf(c)
+	if in.work == nil {
+		in.work, in.stopWork = context.WithTimeout(context.WithoutCancel(c.Request().Context()), s.cfg.RequestTimeout)
+	}
+	return in.work
 }
 
 // planOf returns the plan of an account.

@@ -75,12 +75,19 @@ func after(created, id any) condition {
 func afterCursor(c *domain.Cursor) condition { return after(c.CreatedAt.UTC(), exactID(c.ID)) }
 
 // pageOrder is the order of a page with its bounds, which GORM would write as numbers on SQLite.
-type pageOrder struct{ offset bool }
+type pageOrder struct {
+	offset   bool
+	postgres bool
+}
 
 // Build writes the clause. It is part of GORM's clause.Expression.
 func (o pageOrder) Build(builder clause.Builder) {
 	_, _ = builder.WriteString("created_at, id LIMIT ")
 	builder.AddVar(builder, slotLimit)
+	if !o.postgres {
+		// SQLite looks at the value of a bare parameter when it plans, and so would plan again for each page.
+		_, _ = builder.WriteString("+0")
+	}
 	if o.offset {
 		_, _ = builder.WriteString(" OFFSET ")
 		builder.AddVar(builder, slotOffset)

@@ -175,7 +175,7 @@ func (c *composer) rows(shape pageShape, columns string) string {
 	if shape.paging == fromCursor {
 		query = query.Where(after(slotCursorTime, slotCursorID))
 	}
-	order := pageOrder{offset: shape.paging == fromOffset || shape.paging == fromDeepOffset}
+	order := pageOrder{offset: shape.paging == fromOffset || shape.paging == fromDeepOffset, postgres: c.postgres}
 	return c.build(query.Clauses(clause.OrderBy{Expression: order}), &[]instanceRow{})
 }
 
