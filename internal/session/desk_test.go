@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/pombal-api/pombal/internal/domain"
@@ -12,7 +13,9 @@ var byQR = domain.PairingWish{Method: domain.PairByQR}
 
 // Disconnect logs out, and the next connect pairs anew.
 func TestDesk_DisconnectAndConnectAgain(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
 		m, ids := w.connected(1, Config{})
 		id, desk := ids[0], w.desk(m)
 		w.wantChanges(id, connected)
@@ -44,7 +47,9 @@ func TestDesk_DisconnectAndConnectAgain(t *testing.T) {
 }
 
 func TestDesk_RestartKeepsThePairing(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
 		m, ids := w.connected(1, Config{})
 		id, desk := ids[0], w.desk(m)
 		w.wantChanges(id, connected)
@@ -72,7 +77,9 @@ func TestDesk_RestartKeepsThePairing(t *testing.T) {
 
 // Connect on a node that does not hold the instance works, and so does one that finds the pairing gone.
 func TestDesk_ConnectAnywhere(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
 		_, ids := w.connected(1, Config{})
 		unpaired := w.store.add("")
 		elsewhere := NewDesk(w.store, func() {}, time.Now)
@@ -100,7 +107,9 @@ func TestDesk_ConnectAnywhere(t *testing.T) {
 }
 
 func TestDesk_ConnectGivesUp(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
 		id := w.store.add("")
 		desk := NewDesk(w.store, func() {}, time.Now) // and no node at all
 		began := time.Now()
@@ -142,7 +151,9 @@ func TestDesk_RemoveInAnyState(t *testing.T) {
 		}, 0, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
 				id := w.store.add(c.jid)
 				wake := func() {}
 				for range c.nodes {

@@ -36,7 +36,9 @@ func TestKeeper_FailureTable(t *testing.T) {
 		domain.ReasonLoggedOut:         {disconnected, 0, 0},
 	} {
 		t.Run(string(reason), func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
 				_, ids := w.connected(1, Config{})
 				id := ids[0]
 				w.wantChanges(id, connected)
@@ -92,7 +94,9 @@ func TestKeeper_FailureTable(t *testing.T) {
 
 // A pairing by QR code, with its events on the way.
 func TestKeeper_PairsByQR(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
 		id := w.store.add("")
 		m, _ := w.node(Config{})
 		desk := w.desk(m)
@@ -129,7 +133,9 @@ func TestKeeper_PairsByQR(t *testing.T) {
 }
 
 func TestKeeper_PairsByCode(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
 		id := w.store.add("")
 		m, _ := w.node(Config{})
 		desk := w.desk(m)
@@ -160,7 +166,9 @@ func TestKeeper_PairsByCode(t *testing.T) {
 
 // Codes are not made for ever when nobody takes them, whatever the driver does.
 func TestKeeper_PairingEndsByItself(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
 		id := w.store.add("")
 		m, _ := w.node(Config{})
 		w.driver.answer = func(l *fakeLink) { l.down(domain.ReasonServerUnreachable) }
@@ -189,7 +197,9 @@ func TestKeeper_StuckAttemptsAreRetried(t *testing.T) {
 		"the next of many": {"", func(l *fakeLink) { l.emit(domain.LinkEvent{Kind: domain.LinkQR, Text: "1", ExpiresAt: time.Now()}) }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
 				id := w.store.add(c.jid)
 				w.driver.answer = c.answer
 				m, _ := w.node(Config{})
@@ -215,7 +225,9 @@ func TestKeeper_StuckAttemptsAreRetried(t *testing.T) {
 
 // An instance is not shown as connected for longer than 90 s after the last round trip.
 func TestKeeper_SilentConnectionIsNotConnected(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
 		_, ids := w.connected(5, Config{})
 		time.Sleep(10 * time.Minute)
 		for _, id := range ids {
@@ -244,7 +256,9 @@ func TestKeeper_SilentConnectionIsNotConnected(t *testing.T) {
 
 // A link that flaps changes its status once when it is gone for good, and not at all when it is back soon.
 func TestKeeper_FlappingIsNotShown(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
 		_, ids := w.connected(1, Config{Rand: func() float64 { return 0.5 }})
 		id := ids[0]
 		w.wantChanges(id, connected)
@@ -288,7 +302,9 @@ func TestKeeper_FlappingIsNotShown(t *testing.T) {
 // A failed look into the device store, or a proxy that cannot be read, is no reason to pair anew or to go
 // around the proxy.
 func TestKeeper_OpenFails(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
 		w.driver.fail = errors.New("database is locked")
 		plain, proxied := w.store.add("jid"), w.store.add("jid")
 		w.store.links[proxied].ProxySealed = []byte("sealed")

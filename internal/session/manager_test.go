@@ -14,7 +14,9 @@ import (
 
 // After a start, and after every socket was cut, dials are spread.
 func TestManager_PacesDials(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
 		const n, perSecond = 300, 50
 		_, ids := w.connected(n, Config{MaxDialsPerSecond: perSecond, Capacity: 500})
 		time.Sleep(10 * time.Second)
@@ -37,7 +39,9 @@ func TestManager_PacesDials(t *testing.T) {
 }
 
 func TestManager_Capacity(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
 		var ids []domain.ID
 		for range 10 {
 			ids = append(ids, w.store.add("jid"))
@@ -61,7 +65,9 @@ func TestManager_Capacity(t *testing.T) {
 // A node that joins gets its share, gently, without any connection being seen to break; one that leaves
 // gives everything back at once.
 func TestManager_RebalancesAndHandsOver(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
 		_, ids := w.connected(60, Config{Name: "a"})
 		for _, id := range ids {
 			w.wantChanges(id, connected)
@@ -147,7 +153,9 @@ func TestManager_CutOffAlone(t *testing.T) {
 		"removed by another": func(s *memStore) { s.remove(onlyNode(s)) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
 				_, ids := w.connected(3, Config{Name: "a"})
 				first := w.driver.last(ids[0])
 				began := time.Now()
@@ -183,7 +191,9 @@ func onlyNode(s *memStore) (id domain.ID) {
 // While the database is down for everybody, connections stay, and what happens meanwhile is written soon
 // after. Nobody is buried alive when it returns.
 func TestManager_DatabaseDown(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
 		var nodes []*Manager
 		var ids []domain.ID
 		for range 20 {
@@ -229,7 +239,8 @@ func TestManager_DatabaseDown(t *testing.T) {
 func TestManager_LongOutage(t *testing.T) {
 	t.Parallel()
 	for alone, down := range map[bool]error{false: domain.ErrDatabaseDown, true: errors.New("disk full")} {
-		inWorldSync(t, func(t *testing.T, w *world) {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
 			_, ids := w.connected(1, Config{Alone: alone})
 			w.store.setDown(down)
 			time.Sleep(9 * time.Minute)
@@ -249,7 +260,9 @@ func TestManager_LongOutage(t *testing.T) {
 
 // A claim whose answer was lost leaves a lease that nobody looks after: it is given back.
 func TestManager_LostAnswerOfAClaim(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
 		lies := 0
 		w.store.lied = func(string) error {
 			if lies++; lies == 1 {
@@ -303,18 +316,6 @@ func (r *refusing) SaveLinkFacts(ctx context.Context, node domain.ID, facts []do
 	return r.memStore.SaveLinkFacts(ctx, node, facts)
 }
 
-// inWorldSync is inWorld for a test that runs several worlds one after the other.
-func inWorldSync(t *testing.T, test func(*testing.T, *world)) {
-	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, store: newMemStore(), driver: newFakeDriver()}
-		test(t, w)
-		for _, stop := range w.stops {
-			stop()
-		}
-	})
-}
-
 // mortal is a store as one process sees it, until it is killed.
 type mortal struct {
 	*memStore
@@ -361,7 +362,9 @@ func (m *mortal) SaveLinkFacts(ctx context.Context, n domain.ID, f []domain.Link
 // Three nodes that are killed, stopped and cut off at random: no instance is held twice for longer than
 // the lease, or by nobody for longer than twice that, and none is stuck or loses its pairing.
 func TestManager_RandomDeaths(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
 		random := rand.New(rand.NewPCG(3, 4))
 		var ids []domain.ID
 		for range 30 {
@@ -404,13 +407,13 @@ type watch struct {
 	ids   []domain.ID
 	done  chan struct{}
 	ended sync.WaitGroup
-	mu    sync.Mutex
 	twice map[domain.ID]time.Duration
 	none  map[domain.ID]time.Duration
+	epoch map[domain.ID]int64
 }
 
 func newWatch(w *world, ids []domain.ID) *watch {
-	x := &watch{w: w, ids: ids, done: make(chan struct{}), twice: map[domain.ID]time.Duration{}, none: map[domain.ID]time.Duration{}}
+	x := &watch{w: w, ids: ids, done: make(chan struct{}), twice: map[domain.ID]time.Duration{}, none: map[domain.ID]time.Duration{}, epoch: map[domain.ID]int64{}}
 	x.ended.Go(func() {
 		for {
 			select {
@@ -425,20 +428,13 @@ func newWatch(w *world, ids []domain.ID) *watch {
 }
 
 func (x *watch) look() {
-	x.mu.Lock()
-	defer x.mu.Unlock()
 	for _, id := range x.ids {
 		l, _ := x.w.store.link(id)
-		if l.node.IsZero() {
-			x.none[id] += 100 * time.Millisecond
+		// A new claim counts as being held: its node may die before it has connected.
+		if x.w.driver.open(id) > 0 || l.Epoch != x.epoch[id] {
+			x.none[id], x.epoch[id] = 0, l.Epoch
 		} else {
-			alive := false
-			x.w.store.locked(func() { alive = x.w.store.nodes[l.node] != nil })
-			if alive && x.w.driver.open(id) > 0 {
-				x.none[id] = 0
-			} else {
-				x.none[id] += 100 * time.Millisecond
-			}
+			x.none[id] += 100 * time.Millisecond
 		}
 		if x.w.driver.open(id) > 1 {
 			x.twice[id] += 100 * time.Millisecond

@@ -15,8 +15,6 @@ type renewal struct {
 	// confirmed is when the last renewal that succeeded was begun: the node is alive for a TTL from then on
 	// at least.
 	confirmed time.Time
-	// reachable is since when every renewal has succeeded.
-	reachable time.Time
 	// downAt is when the database was last known to serve nobody; zero for never since confirmed.
 	downAt time.Time
 	// orphans are leases without a keeper, as of the last renewal.
@@ -26,7 +24,7 @@ type renewal struct {
 
 func newRenewal(t *tenure) *renewal {
 	return &renewal{
-		t: t, confirmed: t.began, reachable: t.began,
+		t: t, confirmed: t.began,
 		reported: reporter{log: t.m.cfg.Log, lost: "cannot renew the leases; trying again", found: "leases are renewed again"},
 	}
 }
@@ -50,8 +48,6 @@ func (r *renewal) run(ctx context.Context) (fenced bool) {
 		}
 		if wait = every; err != nil {
 			wait = cfg.LeaseTTL / 15
-		} else {
-			r.reap(ctx)
 		}
 	}
 }
@@ -96,13 +92,9 @@ func (r *renewal) renew(ctx context.Context) error {
 		r.confirmed, r.downAt = began, time.Time{}
 		r.compare(ctx, began, leases)
 	case errors.Is(err, domain.ErrDatabaseDown):
-		r.reachable, r.downAt = time.Time{}, cfg.Now()
-	default:
-		r.reachable = time.Time{}
+		r.downAt = cfg.Now()
 	}
-	if err == nil && r.reachable.IsZero() {
-		r.reachable = began
-	}
+	r.t.reached(began, err == nil)
 	return err
 }
 
@@ -129,24 +121,6 @@ func (r *renewal) compare(ctx context.Context, began time.Time, leases []domain.
 		}
 	}
 	r.orphans = orphans
-}
-
-// reap removes nodes that have expired, once they have had time to renew after an outage.
-func (r *renewal) reap(ctx context.Context) {
-	m := r.t.m
-	if m.cfg.Now().Sub(r.reachable) < m.cfg.LeaseTTL/2 {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, m.callTimeout())
-	defer cancel()
-	n, err := m.store.ReapNodes(ctx)
-	switch {
-	case err != nil && ctx.Err() == nil:
-		m.cfg.Log.WarnContext(ctx, "cannot look for nodes that have died; trying again", "error", err)
-	case n > 0:
-		m.cfg.Log.WarnContext(ctx, "nodes have died: their instances are free", "nodes", n)
-		m.Wake()
-	}
 }
 
 // reporter logs the first failure of a row, and the recovery.

@@ -31,6 +31,8 @@ type tenure struct {
 
 	mu      sync.Mutex
 	keepers map[domain.ID]*keeper
+	// reachable is since when every renewal has succeeded; zero after one that has not.
+	reachable time.Time
 
 	// What only the loop of serve uses.
 	fleet     domain.Fleet
@@ -39,7 +41,7 @@ type tenure struct {
 }
 
 func newTenure(m *Manager, node domain.Node, began time.Time) *tenure {
-	t := &tenure{m: m, node: node, began: began, keepers: map[domain.ID]*keeper{}}
+	t := &tenure{m: m, node: node, began: began, keepers: map[domain.ID]*keeper{}, reachable: began}
 	t.facts = newFactWriter(m, node.ID, t.lose)
 	t.scheduled = reporter{log: m.cfg.Log, lost: "cannot look for instances to hold; trying again", found: "looking for instances again"}
 	return t
@@ -127,6 +129,11 @@ func (t *tenure) look(ctx, working context.Context, fresh bool) error {
 	}
 	now := t.m.cfg.Now()
 	due := now.Sub(t.fleetAt) >= fleetEvery
+	if due {
+		if err = t.reap(ctx, now); err != nil {
+			return err
+		}
+	}
 	if fresh || due {
 		if t.fleet, err = t.m.store.Fleet(ctx); err != nil {
 			return err
@@ -137,6 +144,33 @@ func (t *tenure) look(ctx, working context.Context, fresh bool) error {
 		t.rebalance()
 	}
 	return t.claim(ctx, working)
+}
+
+// reached notes whether a renewal that was begun at a moment has succeeded.
+func (t *tenure) reached(began time.Time, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case !ok:
+		t.reachable = time.Time{}
+	case t.reachable.IsZero():
+		t.reachable = began
+	}
+}
+
+// reap removes nodes that have expired, once they have had time to renew after an outage.
+func (t *tenure) reap(ctx context.Context, now time.Time) error {
+	t.mu.Lock()
+	since := t.reachable
+	t.mu.Unlock()
+	if since.IsZero() || now.Sub(since) < t.m.cfg.LeaseTTL/2 {
+		return nil
+	}
+	n, err := t.m.store.ReapNodes(ctx)
+	if n > 0 {
+		t.m.cfg.Log.WarnContext(ctx, "nodes have died: their instances are free", "nodes", n)
+	}
+	return err
 }
 
 // rebalance hands over a little of what this node holds above its share.

@@ -18,18 +18,17 @@ type world struct {
 	stops  []func()
 }
 
-// inWorld runs a test in fake time and stops all nodes at its end.
-func inWorld(t *testing.T, test func(*testing.T, *world)) {
+// newWorld returns a world that ends with the test, which runs in fake time.
+func newWorld(t *testing.T) *world {
 	t.Helper()
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, store: newMemStore(), driver: newFakeDriver()}
-		test(t, w)
+	w := &world{t: t, store: newMemStore(), driver: newFakeDriver()}
+	t.Cleanup(func() {
 		w.store.locked(func() { w.store.down, w.store.delay = nil, 0 })
 		for _, stop := range w.stops {
 			stop()
 		}
 	})
+	return w
 }
 
 // node starts a node. stop ends it in order, and may be repeated.
@@ -63,7 +62,7 @@ func (w *world) connected(n int, cfg Config) (m *Manager, ids []domain.ID) {
 		ids = append(ids, w.store.add("jid"))
 	}
 	m, _ = w.node(cfg)
-	time.Sleep(3*time.Second + time.Duration(n)*20*time.Millisecond)
+	<-time.After(3*time.Second + time.Duration(n)*20*time.Millisecond)
 	for _, id := range ids {
 		w.wantStatus(id, domain.StatusConnected, "")
 	}
