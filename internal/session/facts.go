@@ -23,6 +23,7 @@ type factWriter struct {
 	node  domain.ID
 	lost  func(domain.Lease)
 	ready chan struct{}
+	hurry chan struct{} // something waits that must not be lost, such as a pairing
 
 	writing sync.Mutex // held during a flush
 
@@ -35,7 +36,7 @@ type factWriter struct {
 
 func newFactWriter(m *Manager, node domain.ID, lost func(domain.Lease)) *factWriter {
 	return &factWriter{
-		m: m, node: node, lost: lost, ready: make(chan struct{}, 1), waiting: map[domain.Lease]domain.LinkFact{},
+		m: m, node: node, lost: lost, ready: make(chan struct{}, 1), hurry: make(chan struct{}, 1), waiting: map[domain.Lease]domain.LinkFact{},
 		reported: reporter{log: m.cfg.Log, lost: "cannot record states; they wait in memory", found: "states are recorded again"},
 	}
 }
@@ -48,8 +49,16 @@ func (w *factWriter) put(f domain.LinkFact) {
 	}
 	w.waiting[f.Lease] = f
 	w.mu.Unlock()
+	signal(w.ready)
+	if f.JID != nil {
+		signal(w.hurry)
+	}
+}
+
+// signal leaves a mark in a channel of one, unless there is one already.
+func signal(c chan<- struct{}) {
 	select {
-	case w.ready <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -71,7 +80,11 @@ func (w *factWriter) run(ctx context.Context) {
 		case <-w.ready:
 		}
 		// What follows within a moment is written together.
-		w.m.pause(ctx, flushEvery)
+		select {
+		case <-time.After(flushEvery):
+		case <-w.hurry:
+		case <-ctx.Done():
+		}
 		for ctx.Err() == nil && !w.flush(ctx) {
 			w.m.pause(ctx, time.Second)
 		}

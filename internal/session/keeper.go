@@ -252,8 +252,9 @@ func (k *keeper) aside(timeout time.Duration, call func(context.Context, Link) e
 func (k *keeper) askForCode() {
 	phone := k.wish.Phone
 	k.aside(stuckAfter, func(ctx context.Context, l Link) error { return l.RequestPairingCode(ctx, phone) }, func(err error) {
-		if err != nil {
-			k.fail(domain.ReasonPairingFailed, 0, err)
+		if err != nil { // the link has its own word on why; if it says nothing, the attempt is over soon
+			k.log("no pairing code was given", err)
+			k.stuckAt = k.now().Add(settleFor)
 		}
 	})
 }

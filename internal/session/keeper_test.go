@@ -335,3 +335,25 @@ func TestKeeper_OpenFails(t *testing.T) {
 		}
 	})
 }
+
+// A refused request for a code ends the attempt by the link's own word, or, without one, soon.
+func TestKeeper_CodeRefused(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		id := w.store.add("")
+		w.driver.answer = func(*fakeLink) {}
+		w.driver.login = time.Minute // longer than a request may take
+		m, _ := w.node(Config{})
+		how := domain.PairingWish{Method: domain.PairByCode, Phone: "5511"}
+		_, err := w.desk(m).Connect(t.Context(), domain.ID{1}, id, how)
+		wantCode(t, err, domain.CodeUnavailable)
+		time.Sleep(30 * time.Second)
+		w.wantStatus(id, connecting, domain.ReasonNotResponding)
+		w.driver.set(func(d *fakeDriver) { d.login = time.Second })
+		time.Sleep(time.Minute)
+		if l, _ := w.store.link(id); l.code.Text != "CODE-5511" {
+			t.Errorf("code %q", l.code.Text)
+		}
+	})
+}

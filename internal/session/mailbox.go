@@ -16,10 +16,7 @@ func (b *mailbox) post(task func()) {
 	b.mu.Lock()
 	b.tasks = append(b.tasks, task)
 	b.mu.Unlock()
-	select {
-	case b.ready <- struct{}{}:
-	default:
-	}
+	signal(b.ready)
 }
 
 // take returns what has been posted.

@@ -69,12 +69,7 @@ func NewManager(cfg Config, store Store, driver Driver) *Manager {
 }
 
 // Wake makes the manager look at wishes now rather than at its next poll. It never blocks.
-func (m *Manager) Wake() {
-	select {
-	case m.wake <- struct{}{}:
-	default:
-	}
-}
+func (m *Manager) Wake() { signal(m.wake) }
 
 // Run holds instances until ctx ends; then it closes their connections, gives them back and returns nil. It
 // must run once.
