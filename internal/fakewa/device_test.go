@@ -20,18 +20,18 @@ func TestDeviceNumbers(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want := 1; want <= maxDevice; want++ {
-		d, err := a.newDevice(&pairing{})
-		if err != nil || int(d.id) != want {
-			t.Fatalf("device %d, %v, want %d", d.id, err, want)
+		d, issued := a.newDevice(&pairing{})
+		if issued != nil || int(d.id) != want {
+			t.Fatalf("device %v, %v, want %d", d, issued, want)
 		}
 		a.devices[d.id] = d
 	}
-	if _, err := a.newDevice(&pairing{}); !errors.Is(err, ErrTooManyDevices) {
+	if _, err = a.newDevice(&pairing{}); !errors.Is(err, ErrTooManyDevices) {
 		t.Errorf("one more device: %v", err)
 	}
 	session := a.devices[7].lid().SignalAddress().String()
 	friend.peer.vault.sessions[session] = []byte("a session with the old device")
-	if err := a.Unlink(7); err != nil {
+	if err = a.Unlink(7); err != nil {
 		t.Fatal(err)
 	}
 	d, err := a.newDevice(&pairing{})
