@@ -142,3 +142,22 @@ func TestNobodyListens(t *testing.T) {
 		t.Errorf("down: %+v", e)
 	}
 }
+
+func TestPairingWithoutALogin(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	a := h.phone(t, number)
+	d := h.newSQLiteDriver(t, whatsapp.LoginTime(3*time.Second))
+	h.fault(t, fakewa.Fault{Kind: fakewa.SilenceIQ, XMLNS: "passive"})
+	to := target("")
+	l := open(t, d, to)
+	if err := a.ScanQR(soon(t), l.await(t, domain.LinkQR).Text); err != nil {
+		t.Fatal(err)
+	}
+	to.JID = l.await(t, domain.LinkPaired).JID
+	if e := l.await(t, domain.LinkDown); e.Reason != domain.ReasonNotResponding {
+		t.Errorf("down: %+v", e)
+	}
+	h.Faults().Clear()
+	open(t, d, to).await(t, domain.LinkConnected)
+}
