@@ -109,7 +109,22 @@ func (d *Driver) Close() error {
 		l.Close()
 	}
 	d.cancel()
-	return d.db.Close()
+	return d.closeDevices()
+}
+
+// closeTime is how long Close waits for what the library is doing in the store.
+const closeTime = 5 * time.Second
+
+// closeDevices closes the store. The library's goroutines may still be using it, and sql.DB.Close does not wait
+// for them: with SQLite's one connection in hand, there is nobody left.
+func (d *Driver) closeDevices() error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.ctx), closeTime)
+	defer cancel()
+	last, err := d.db.Conn(ctx)
+	if err != nil { // the database is away, or closed already
+		return d.db.Close()
+	}
+	return errors.Join(d.db.Close(), last.Close())
 }
 
 // Open returns a link of an instance, which begins to connect. It asks the device store, but not the network.
