@@ -75,16 +75,22 @@ func (c *connection) connect() error {
 	return err
 }
 
+// internals is what the library does not promise to keep, but has no other way to: a request of our own, and the
+// end of all requests.
+func (c *connection) internals() *whatsmeow.DangerousInternalClient {
+	return c.client.DangerousInternals() //nolint:staticcheck // it is not deprecated, only marked so as a warning
+}
+
 // hangUp cuts the connection. It does not wait, and may be called twice.
 func (c *connection) hangUp() {
-	c.client.DangerousInternals().ExpectDisconnect() // see ended
+	c.internals().ExpectDisconnect() // see ended
 	c.wires.cut()
 }
 
 // ended is called when the connection has ended, by whomever.
 func (c *connection) ended() {
 	// Requests would wait for another connection of the client's, unless they fail for good.
-	c.client.DangerousInternals().ClearResponseWaiters(&waBinary.Node{Tag: "stream:error", Attrs: waBinary.Attrs{"code": "401"}})
+	c.internals().ClearResponseWaiters(&waBinary.Node{Tag: "stream:error", Attrs: waBinary.Attrs{"code": "401"}})
 	c.tell(c.onLost)
 }
 

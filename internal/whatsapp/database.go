@@ -72,7 +72,7 @@ func openSQLite(ctx context.Context, cfg Config, log libraryLog) (*sql.DB, *sqls
 
 // makePrivate makes the file, which holds the keys of all devices, so that only its owner may read it.
 func makePrivate(path string) error {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600) //nolint:gosec // the operator's folder, a constant name
 	if errors.Is(err, fs.ErrExist) {
 		return nil
 	}

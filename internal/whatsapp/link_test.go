@@ -364,7 +364,7 @@ func TestPanicInTheSink(t *testing.T) {
 	h := newHost(t)
 	a := h.phone(t, number)
 	l := openWith(t, h.newSQLiteDriver(t), target(""), func(e domain.LinkEvent) {
-		panic(fmt.Sprintf("the sink does not like %s", kindName(e.Kind)))
+		panic(fmt.Sprintf("the sink does not like %s", kindName(e.Kind))) //nolint:forbidigo // what is tested
 	})
 	if err := a.ScanQR(soon(t), l.await(t, domain.LinkQR).Text); err != nil {
 		t.Fatal(err)

@@ -39,7 +39,7 @@ func (l *Link) Ping(ctx context.Context) (time.Duration, error) {
 // query sends a request and waits for the answer, on this connection only.
 func (c *connection) query(ctx context.Context, q whatsmeow.DangerousInfoQuery) error {
 	q.NoRetry = true
-	_, err := c.client.DangerousInternals().SendIQ(ctx, q)
+	_, err := c.internals().SendIQ(ctx, q)
 	return err
 }
 

@@ -56,7 +56,7 @@ func newWires(l *Link, onEnd func()) (*wires, error) {
 func (w *wires) reach(ctx context.Context, network, addr string) (net.Conn, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(w.ctx, cancel)()
+	defer context.AfterFunc(w.ctx, cancel)() //nolint:contextcheck // it ends with either, the request or the connection
 	if w.target != "" {
 		addr = w.target
 	}
