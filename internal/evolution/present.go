@@ -55,7 +55,7 @@ func presentStatus(in *domain.Instance) (string, connectionStatus) {
 	switch in.Status {
 	case domain.StatusConnected:
 		return "online", connectionStatus{State: "open"}
-	case domain.StatusConnecting:
+	case domain.StatusConnecting, domain.StatusQRPending:
 		return "connecting", connectionStatus{State: "connecting"}
 	case domain.StatusDisconnected:
 	}

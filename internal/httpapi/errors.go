@@ -32,6 +32,8 @@ var statuses = map[domain.Code]int{
 	domain.CodeMethodNotAllowed:      http.StatusMethodNotAllowed,
 	domain.CodeInstanceLimitReached:  http.StatusConflict,
 	domain.CodeExternalIDInUse:       http.StatusConflict,
+	domain.CodeAlreadyConnected:      http.StatusConflict,
+	domain.CodeInstanceNotConnected:  http.StatusConflict,
 	domain.CodePreconditionFailed:    http.StatusPreconditionFailed,
 	domain.CodeIdempotencyInProgress: http.StatusConflict,
 	domain.CodeIdempotencyKeyReused:  http.StatusUnprocessableEntity,
