@@ -1,7 +1,5 @@
 package domain
 
-import "math/bits"
-
 // EventSet is a set of event types that an instance reports, one bit each.
 type EventSet uint32
 
@@ -29,32 +27,8 @@ var eventNames = [...]string{
 
 // ParseEvents reads event names. The second result is the first name that is no event.
 func ParseEvents(names []string) (set EventSet, unknown string) {
-	for _, name := range names {
-		event := eventByName(name)
-		if event == 0 {
-			return 0, name
-		}
-		set |= event
-	}
-	return set, ""
-}
-
-func eventByName(name string) EventSet {
-	for i, n := range eventNames {
-		if n == name {
-			return 1 << i
-		}
-	}
-	return 0
+	return parseBits[EventSet](eventNames[:], names)
 }
 
 // Names lists the events in s in their fixed order; never nil.
-func (s EventSet) Names() []string {
-	names := make([]string, 0, bits.OnesCount32(uint32(s)))
-	for i, n := range eventNames {
-		if s&(1<<i) != 0 {
-			names = append(names, n)
-		}
-	}
-	return names
-}
+func (s EventSet) Names() []string { return bitNames(eventNames[:], s) }

@@ -1,9 +1,6 @@
 package domain
 
-import (
-	"math/bits"
-	"strings"
-)
+import "strings"
 
 // ScopeSet is a set of scopes, one bit each.
 type ScopeSet uint32
@@ -37,38 +34,14 @@ func ScopeNames() []string { return AllScopes.Names() }
 
 // ParseScopes reads scope names. The second result is the first name that is no scope.
 func ParseScopes(names []string) (set ScopeSet, unknown string) {
-	for _, name := range names {
-		scope := scopeByName(name)
-		if scope == 0 {
-			return 0, name
-		}
-		set |= scope
-	}
-	return set, ""
-}
-
-func scopeByName(name string) ScopeSet {
-	for i, n := range scopeNames {
-		if n == name {
-			return 1 << i
-		}
-	}
-	return 0
+	return parseBits[ScopeSet](scopeNames[:], names)
 }
 
 // Has reports whether every scope of need is in s.
 func (s ScopeSet) Has(need ScopeSet) bool { return s&need == need }
 
 // Names lists the scopes in s in their fixed order; never nil.
-func (s ScopeSet) Names() []string {
-	names := make([]string, 0, bits.OnesCount32(uint32(s)))
-	for i, n := range scopeNames {
-		if s&(1<<i) != 0 {
-			names = append(names, n)
-		}
-	}
-	return names
-}
+func (s ScopeSet) Names() []string { return bitNames(scopeNames[:], s) }
 
 // String lists the scopes separated by spaces, as in a token's "scope" claim.
 func (s ScopeSet) String() string { return strings.Join(s.Names(), " ") }
