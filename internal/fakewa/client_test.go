@@ -234,7 +234,12 @@ func openStore(t *testing.T, path string) *sqlstore.Container {
 // connect connects and leaves the connection open after the test's context ends.
 func (c *client) connect(t *testing.T) {
 	t.Helper()
-	if err := c.ConnectContext(context.WithoutCancel(t.Context())); err != nil {
+	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+	t.Cleanup(func() {
+		c.Disconnect()
+		stop() // a client between two of its own tries does not notice Disconnect
+	})
+	if err := c.ConnectContext(ctx); err != nil {
 		t.Fatal(err)
 	}
 }
