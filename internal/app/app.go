@@ -22,6 +22,7 @@ import (
 	"github.com/pombal-api/pombal/internal/httpapi"
 	"github.com/pombal-api/pombal/internal/ratelimit"
 	"github.com/pombal-api/pombal/internal/seal"
+	"github.com/pombal-api/pombal/internal/session"
 	"github.com/pombal-api/pombal/internal/store"
 	"github.com/pombal-api/pombal/internal/webhook"
 )
@@ -32,6 +33,7 @@ type App struct {
 	log     *slog.Logger
 	logs    *logBuffer
 	core    *core
+	links   *sessions
 	limiter *ratelimit.Limiter
 	api     *httpapi.Server
 	metrics *prometheus.Registry
@@ -65,6 +67,9 @@ func Open(ctx context.Context, cfg Config, logTo io.Writer) (*App, error) {
 func (a *App) open(ctx context.Context) error {
 	var err error
 	if a.core, err = openCore(ctx, a.cfg.Database, a.cfg.Secrets, a.cfg.TokenIssuer, a.log, serving); err != nil {
+		return err
+	}
+	if a.links, err = a.openSessions(ctx); err != nil {
 		return err
 	}
 	a.limiter = ratelimit.New(ratelimit.Config{Source: a.core.store})
@@ -134,6 +139,9 @@ func reachable(addr net.Addr) string {
 // Handler is the API without a listener, for tests and benchmarks in this process.
 func (a *App) Handler() http.Handler { return a.api }
 
+// Desk takes wishes about connections, for tests and dev in this process.
+func (a *App) Desk() *session.Desk { return a.links.desk }
+
 // Operations lists the routes of /v1, for tests that compare them with openapi.yaml.
 func (a *App) Operations() []httpapi.Operation { return a.api.Operations() }
 
@@ -150,15 +158,15 @@ func (a *App) server(h http.Handler) *http.Server {
 	}
 }
 
-// Run serves until ctx ends, then stops in order: fail readiness, let requests finish, stop the
-// workers, close the database. It returns nil after an orderly stop.
+// Run serves until ctx ends, then stops in order: fail readiness, let requests finish, hand over the
+// instances and stop the other workers, close the databases. It returns nil after an orderly stop.
 func (a *App) Run(ctx context.Context) error {
 	api, admin := a.server(a.api), a.server(a.adminHandler())
 	// Workers outlive ctx: requests that finish during the drain still need them.
 	workCtx, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()
 	work, workCtx := errgroup.WithContext(workCtx)
-	for _, run := range []func(context.Context) error{a.core.auth.Run, a.limiter.Run, a.sweep, a.logs.Run} {
+	for _, run := range []func(context.Context) error{a.core.auth.Run, a.limiter.Run, a.links.manager.Run, a.sweep, a.logs.Run} {
 		work.Go(func() error { return run(workCtx) }) // waited for by work.Wait below
 	}
 	for server, l := range map[*http.Server]net.Listener{api: a.listener, admin: a.adminListener} {
@@ -233,6 +241,10 @@ func (a *App) Close() error {
 				errs = append(errs, err)
 			}
 		}
+	}
+	if a.links != nil {
+		errs = append(errs, a.links.Close())
+		a.links = nil
 	}
 	if a.core != nil {
 		errs = append(errs, a.core.Close())

@@ -19,7 +19,7 @@ import (
 type Database struct {
 	DatabaseURL Secret `env:"POMBAL_DATABASE_URL" help:"PostgreSQL, such as postgres://user:password@host/db. Without it the data lives in SQLite in the data directory." placeholder:"URL"`
 	DataDir     string `env:"POMBAL_DATA_DIR" default:"./pombal-data" help:"Directory of the SQLite database."`
-	MaxConns    int    `env:"POMBAL_DB_MAX_CONNS" default:"0" help:"PostgreSQL connections of this node; 0 for a default by the number of cores."`
+	MaxConns    int    `env:"POMBAL_DB_MAX_CONNS" default:"0" help:"PostgreSQL connections of this node, at least 2; 0 for a default by the number of cores."`
 }
 
 // Secrets are what the operator must keep: they protect keys and sealed data at rest.
@@ -42,10 +42,14 @@ type Config struct {
 	RequestTimeout time.Duration `env:"POMBAL_REQUEST_TIMEOUT" default:"10s" help:"How long one request may work."`
 	DrainDelay     time.Duration `env:"POMBAL_DRAIN_DELAY" default:"0s" help:"How long /readyz fails before the API stops accepting, so that load balancers notice."`
 	ShutdownGrace  time.Duration `env:"POMBAL_SHUTDOWN_GRACE" default:"15s" help:"How long requests may take to finish after SIGTERM."`
+	NodeCapacity   int           `env:"POMBAL_NODE_CAPACITY" default:"1500" help:"How many instances this node keeps connected at most; 0 for 1500."`
 	LogLevel       slog.Level    `env:"POMBAL_LOG_LEVEL" default:"INFO" help:"DEBUG, INFO, WARN or ERROR."`
 
 	// PrivateWebhooks lets webhooks point at this machine and its network. Only dev sets it.
 	PrivateWebhooks bool `kong:"-"`
+
+	// Sandbox is connected to instead of WhatsApp. Only dev and tests set it: no flag and no variable can.
+	Sandbox *Sandbox `kong:"-"`
 }
 
 // Secret is text that never shows itself in logs or errors.
@@ -141,6 +145,9 @@ func (c *Config) Validate() error {
 	}
 	if c.RequestTimeout <= 0 {
 		add("POMBAL_REQUEST_TIMEOUT", errors.New("must be above 0, such as 10s"))
+	}
+	if c.NodeCapacity < 0 {
+		add("POMBAL_NODE_CAPACITY", errors.New("must not be below 0"))
 	}
 	return errors.Join(problems...)
 }

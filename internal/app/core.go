@@ -50,7 +50,8 @@ func openCore(ctx context.Context, db Database, secrets Secrets, issuer string, 
 
 func (c *core) openStore(ctx context.Context, db Database, log *slog.Logger) error {
 	var err error
-	c.store, err = store.Open(ctx, store.Config{URL: string(db.DatabaseURL), DataDir: db.DataDir, MaxConns: db.MaxConns, Log: log})
+	conns, _ := db.shares()
+	c.store, err = store.Open(ctx, store.Config{URL: string(db.DatabaseURL), DataDir: db.DataDir, MaxConns: conns, Log: log})
 	if err != nil {
 		return fmt.Errorf("cannot open the database: %w", err)
 	}

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/pombal-api/pombal/internal/domain"
-	"github.com/pombal-api/pombal/internal/httpapi"
 )
 
 // DevConfig is what dev can be told.
@@ -164,7 +163,7 @@ func (a *App) sampleInstances(ctx context.Context, owner domain.Account, instanc
 		in.Integration, in.WebhookEvents, in.Version = domain.IntegrationWeb, domain.AllEvents, 1
 		var token string
 		token, in.TokenDigest = a.core.newInstanceToken()
-		in.TokenSealed = a.core.sealer.Seal([]byte(token), httpapi.InstanceTokenPlace(&in))
+		in.TokenSealed = a.core.sealer.Seal([]byte(token), domain.InstanceTokenPlace(in.AccountID, in.ID))
 		if err := bound.CreateInstance(ctx, &in, 0); err != nil {
 			return err
 		}

@@ -19,7 +19,7 @@ func (a *App) evolutionDeps(api func() *httpapi.Server) evolution.Deps {
 		Authenticate: c.auth.APIKeyHeader,
 		Accounts:     func(id domain.ID) (evolution.AccountInstances, error) { return c.store.Account(id) },
 		Token: func(in *domain.Instance) (string, error) {
-			token, err := c.sealer.Open(in.TokenSealed, httpapi.InstanceTokenPlace(in))
+			token, err := c.sealer.Open(in.TokenSealed, domain.InstanceTokenPlace(in.AccountID, in.ID))
 			return string(token), err
 		},
 		Limit: func(ctx context.Context, p *domain.Principal) (domain.RateDecision, error) {

@@ -40,7 +40,11 @@ func Migrate(ctx context.Context, db Database, logTo io.Writer) error {
 		_ = c.Close()
 		return err
 	}
-	return c.Close()
+	devices, err := openDevices(ctx, db, log)
+	if err != nil {
+		return errors.Join(err, c.Close())
+	}
+	return errors.Join(devices.Close(), c.Close())
 }
 
 // Close closes the database.

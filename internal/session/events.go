@@ -55,7 +55,8 @@ func (k *keeper) onPaired(e domain.LinkEvent) {
 
 func (k *keeper) onConnected(e domain.LinkEvent) {
 	now := k.now()
-	k.online, k.stuckAt = true, time.Time{}
+	k.setOnline(true)
+	k.stuckAt = time.Time{}
 	k.stableAt = now.Add(stableAfter)
 	k.seen(now)
 	f := domain.LinkFact{State: profile(e), Code: &domain.LinkCode{}, RetryAt: &time.Time{}}

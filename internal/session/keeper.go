@@ -225,12 +225,24 @@ func (k *keeper) open() error {
 // closeLink drops the connection, if there is one, and makes its news stale.
 func (k *keeper) closeLink() {
 	link := k.link
-	k.link, k.online, k.misses = nil, false, 0
+	k.link, k.misses = nil, 0
+	k.setOnline(false)
 	k.attempt++
 	k.stuckAt, k.pingAt, k.silentAt, k.stableAt = time.Time{}, time.Time{}, time.Time{}, time.Time{}
 	if link != nil {
 		link.Close()
 	}
+}
+
+// setOnline notes whether the link is logged in.
+func (k *keeper) setOnline(online bool) {
+	switch {
+	case online && !k.online:
+		k.t.m.online.Add(1)
+	case !online && k.online:
+		k.t.m.online.Add(-1)
+	}
+	k.online = online
 }
 
 // aside runs a call to the current link apart, as it may take its time, and then done in the keeper's

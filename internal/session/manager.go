@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/pombal-api/pombal/internal/domain"
@@ -57,6 +58,8 @@ type Manager struct {
 	dials  *pacer // of paired instances
 	pairs  *pacer // of unpaired ones: behind each stands a person who waits
 	wake   chan struct{}
+	held   atomic.Int64
+	online atomic.Int64
 }
 
 // NewManager returns a manager that does nothing before Run.
@@ -70,6 +73,12 @@ func NewManager(cfg Config, store Store, driver Driver) *Manager {
 
 // Wake makes the manager look at wishes now rather than at its next poll. It never blocks.
 func (m *Manager) Wake() { signal(m.wake) }
+
+// Held is how many instances this node holds now.
+func (m *Manager) Held() int { return int(m.held.Load()) }
+
+// Online is how many of them are logged in.
+func (m *Manager) Online() int { return int(m.online.Load()) }
 
 // Run holds instances until ctx ends; then it closes their connections, gives them back and returns nil. It
 // must run once.

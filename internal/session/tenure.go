@@ -210,7 +210,9 @@ func (t *tenure) keep(ctx context.Context, w domain.LinkWish) {
 	t.mu.Lock()
 	t.keepers[w.Instance] = k
 	t.mu.Unlock()
+	t.m.held.Add(1)
 	t.keeping.Go(func() {
+		defer t.m.held.Add(-1)
 		defer cancel()
 		k.run(ctx)
 		t.mu.Lock()

@@ -39,7 +39,7 @@ var Contract = sync.OnceValues(func() (*testkit.Contract, error) { return testki
 // secret is the operator's secret of all test nodes.
 var secret = base64.StdEncoding.EncodeToString([]byte("\x8a\x11pombal\xf3test\x00\x97secret\xe0of\x1632\xc4bytes!\x9d\xbe"))
 
-// Config is a configuration for tests on the database.
+// Config is a configuration for tests on the database. Instances reach nobody: see NewWhatsApp.
 func Config(db testkit.Database) app.Config {
 	return app.Config{
 		Database:       app.Database{DatabaseURL: app.Secret(db.URL), DataDir: db.Dir, MaxConns: 8},
@@ -49,6 +49,7 @@ func Config(db testkit.Database) app.Config {
 		TokenIssuer:    "pombal-test",
 		RequestTimeout: 10 * time.Second,
 		ShutdownGrace:  5 * time.Second,
+		Sandbox:        nowhere(),
 		Plans: app.Plans{
 			{Name: "free", RequestsPerMinute: 500, Groups: map[string]int{"instances": 50}},
 			{Name: "test", RequestsPerMinute: 10_000_000},
