@@ -24,6 +24,8 @@ const StatusQRPending Status = "qr_pending"
 const (
 	CodeAlreadyConnected     Code = "already_connected"
 	CodeInstanceNotConnected Code = "instance_not_connected"
+	CodeOfficialAPIInstance  Code = "official_api_instance"
+	CodeInvalidPhoneNumber   Code = "invalid_phone_number"
 )
 
 // Node is a serving process. Its life as such begins with a new id.

@@ -34,6 +34,9 @@ type Deps struct {
 	NewAPIKey func() domain.NewKeySecret
 	// NewInstanceToken makes the token of an instance, and the digest that finds it.
 	NewInstanceToken func() (token string, digest []byte)
+	Connections      Connections
+	// CheckProxyURL refuses proxies that connections would refuse, with a sentence for the customer.
+	CheckProxyURL func(string) error
 	// CheckWebhookURL refuses URLs that deliveries would refuse.
 	CheckWebhookURL func(string) error
 	Ready           func(context.Context) error
@@ -75,7 +78,9 @@ type AccountStore interface {
 	Instance(ctx context.Context, id domain.ID) (domain.Instance, error)
 	CreateInstance(ctx context.Context, in *domain.Instance, limit int) error
 	UpdateInstance(ctx context.Context, id domain.ID, patch domain.InstancePatch, ifVersion int64, now time.Time) (domain.Instance, error)
-	DeleteInstance(ctx context.Context, id domain.ID, ifVersion int64) (domain.Instance, error)
+	// InstanceProxy returns the sealed URL of the instance's proxy, nil for none.
+	InstanceProxy(ctx context.Context, id domain.ID) ([]byte, error)
+	SetInstanceProxy(ctx context.Context, id domain.ID, sealed []byte) error
 
 	APIKeys(ctx context.Context, p domain.PageRequest) ([]domain.APIKey, domain.PageInfo, error)
 	CreateAPIKey(ctx context.Context, key *domain.APIKey) error
@@ -88,6 +93,23 @@ type AccountStore interface {
 	FinishIdempotency(ctx context.Context, key string, fingerprint [32]byte, resource domain.ID, answer domain.StoredAnswer) error
 	ForgetIdempotency(ctx context.Context, key string, fingerprint [32]byte, resource domain.ID) error
 	ReleaseIdempotency(ctx context.Context, key string, fingerprint [32]byte, resource domain.ID) error
+}
+
+// Connections takes wishes about the connections of instances to the nodes that hold them, and waits for
+// what comes of them.
+type Connections interface {
+	// State returns what is known about a connection.
+	State(ctx context.Context, account, instance domain.ID) (domain.LinkState, error)
+	// Pairing is State, or CodeAlreadyConnected.
+	Pairing(ctx context.Context, account, instance domain.ID) (domain.LinkState, error)
+	// Connect returns when there is a code or a connection.
+	Connect(ctx context.Context, account, instance domain.ID, how domain.PairingWish) (domain.LinkState, error)
+	// Disconnect logs out and forgets the pairing. CodeInstanceNotConnected when there is none.
+	Disconnect(ctx context.Context, account, instance domain.ID) (domain.LinkState, error)
+	// Restart opens the connection anew. CodeInstanceNotConnected when none is wanted.
+	Restart(ctx context.Context, account, instance domain.ID) (domain.LinkState, error)
+	// Remove logs out and deletes, if the version is ifVersion; 0 for any.
+	Remove(ctx context.Context, account, instance domain.ID, ifVersion int64) error
 }
 
 // PartnerStore is a partner's view of its child accounts.

@@ -21,6 +21,7 @@ const statusClientGone = 499
 var statuses = map[domain.Code]int{
 	domain.CodeInvalidParameters:     http.StatusBadRequest,
 	domain.CodeInvalidWebhookURL:     http.StatusBadRequest,
+	domain.CodeInvalidPhoneNumber:    http.StatusBadRequest,
 	domain.CodeMissingAPIKey:         http.StatusUnauthorized,
 	domain.CodeInvalidAPIKey:         http.StatusUnauthorized,
 	domain.CodeExpiredAPIKey:         http.StatusUnauthorized,
@@ -34,6 +35,7 @@ var statuses = map[domain.Code]int{
 	domain.CodeExternalIDInUse:       http.StatusConflict,
 	domain.CodeAlreadyConnected:      http.StatusConflict,
 	domain.CodeInstanceNotConnected:  http.StatusConflict,
+	domain.CodeOfficialAPIInstance:   http.StatusConflict,
 	domain.CodePreconditionFailed:    http.StatusPreconditionFailed,
 	domain.CodeIdempotencyInProgress: http.StatusConflict,
 	domain.CodeIdempotencyKeyReused:  http.StatusUnprocessableEntity,

@@ -52,13 +52,8 @@ func (s *Server) newInstance(ctx context.Context, p *domain.Principal, body *api
 	}
 	token, digest := s.deps.NewInstanceToken()
 	in.TokenDigest = digest
-	in.TokenSealed = s.deps.Seal.Seal([]byte(token), InstanceTokenPlace(in))
+	in.TokenSealed = s.deps.Seal.Seal([]byte(token), domain.InstanceTokenPlace(in.AccountID, in.ID))
 	return in, nil
-}
-
-// InstanceTokenPlace is what an instance's sealed token is bound to: its own row.
-func InstanceTokenPlace(in *domain.Instance) []byte {
-	return []byte(in.AccountID.String() + "|instances|token|" + in.ID.String())
 }
 
 func (s *Server) checkWebhookURL(url string) error {
@@ -178,26 +173,8 @@ func (s *Server) deleteInstance(ctx context.Context, p *domain.Principal, req *d
 		}
 		return api.Acknowledgement{}, err
 	}
-	if _, err := account.DeleteInstance(ctx, id, version); err != nil {
+	if err := s.deps.Connections.Remove(ctx, p.Account.ID, id, version); err != nil {
 		return api.Acknowledgement{}, err
 	}
 	return acknowledge("Instance deleted successfully"), nil
-}
-
-// getInstanceStatus reports figures, not guesses: without a connection there is no uptime and no
-// latency, and without sends no delivery rate.
-func (s *Server) getInstanceStatus(ctx context.Context, p *domain.Principal, req *instanceRequest) (api.InstanceStatusEnvelope, error) {
-	in, _, err := s.instance(ctx, p, req.ID)
-	if err != nil {
-		return api.InstanceStatusEnvelope{}, err
-	}
-	i := presentInstance(&in)
-	report := api.InstanceStatusReport{
-		ID: i.ID, Name: i.Name, Status: api.LiveStatus(i.Status), Phone: i.Phone, ProfileName: i.ProfileName,
-		ProfilePicURL: i.ProfilePicURL, LastSeenAt: i.LastSeenAt, ConnectedAt: i.ConnectedAt, StatusReason: i.StatusReason,
-	}
-	if in.Status == domain.StatusConnected && !in.ConnectedAt.IsZero() {
-		report.Health.Uptime = int64(s.now().Sub(in.ConnectedAt) / time.Second)
-	}
-	return envelope(report), nil
 }

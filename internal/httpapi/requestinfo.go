@@ -22,6 +22,7 @@ type requestInfo struct {
 	status          int // set when the status logged is not the status sent
 	err             error
 
+	patience time.Duration   // see route
 	work     context.Context // see Server.work
 	stopWork context.CancelFunc
 }

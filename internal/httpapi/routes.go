@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/pombal-api/pombal/internal/domain"
 )
@@ -20,10 +21,11 @@ type route struct {
 	id, method, path string
 	access           access
 	scope            domain.ScopeSet
-	group            string // of rate limits, "" for none but the general ones
-	creates          bool   // takes an Idempotency-Key
-	acrossChildren   bool   // takes X-Account-Id: *
-	ownAccount       bool   // takes no X-Account-Id
+	group            string        // of rate limits, "" for none but the general ones
+	creates          bool          // takes an Idempotency-Key
+	acrossChildren   bool          // takes X-Account-Id: *
+	ownAccount       bool          // takes no X-Account-Id
+	patience         time.Duration // what its work may wait for others, beyond the time for every request
 	do               endpoint
 }
 
@@ -33,7 +35,8 @@ const groupInstances = "instances"
 // routes is the index of the product.
 func (s *Server) routes() []route {
 	const (
-		get, post, patch, del = http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete
+		get, post, put, patch = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch
+		del                   = http.MethodDelete
 		read, write           = domain.ScopeInstancesRead, domain.ScopeInstancesWrite
 		keys, accounts        = domain.ScopeKeysWrite, domain.ScopeAccountsWrite
 		grp                   = groupInstances
@@ -43,8 +46,15 @@ func (s *Server) routes() []route {
 		{id: "createInstance", method: post, path: "/v1/instances", access: bearer, scope: write, group: grp, creates: true, do: handle(s, http.StatusCreated, s.createInstance)},
 		{id: "getInstance", method: get, path: "/v1/instances/:instanceId", access: bearer, scope: read, group: grp, do: handle(s, http.StatusOK, s.getInstance)},
 		{id: "updateInstance", method: patch, path: "/v1/instances/:instanceId", access: bearer, scope: write, group: grp, do: handle(s, http.StatusOK, s.updateInstance)},
-		{id: "deleteInstance", method: del, path: "/v1/instances/:instanceId", access: bearer, scope: write, group: grp, do: handle(s, http.StatusOK, s.deleteInstance)},
+		{id: "deleteInstance", method: del, path: "/v1/instances/:instanceId", access: bearer, scope: write, group: grp, patience: commandPatience, do: handle(s, http.StatusOK, s.deleteInstance)},
 		{id: "getInstanceStatus", method: get, path: "/v1/instances/:instanceId/status", access: bearer, scope: read, group: grp, do: handle(s, http.StatusOK, s.getInstanceStatus)},
+		{id: "connectInstance", method: post, path: "/v1/instances/:instanceId/connect", access: bearer, scope: write, group: grp, patience: connectPatience, do: handle(s, http.StatusOK, s.connectInstance)},
+		{id: "getInstanceQrCode", method: get, path: "/v1/instances/:instanceId/qrcode", access: bearer, scope: read, group: grp, do: s.getInstanceQRCode()},
+		{id: "disconnectInstance", method: post, path: "/v1/instances/:instanceId/disconnect", access: bearer, scope: write, group: grp, patience: commandPatience, do: handle(s, http.StatusOK, s.disconnectInstance)},
+		{id: "restartInstance", method: post, path: "/v1/instances/:instanceId/restart", access: bearer, scope: write, group: grp, patience: commandPatience, do: handle(s, http.StatusOK, s.restartInstance)},
+		{id: "getInstanceProxy", method: get, path: "/v1/instances/:instanceId/proxy", access: bearer, scope: read, group: grp, do: handle(s, http.StatusOK, s.getInstanceProxy)},
+		{id: "setInstanceProxy", method: put, path: "/v1/instances/:instanceId/proxy", access: bearer, scope: write, group: grp, do: handle(s, http.StatusOK, s.setInstanceProxy)},
+		{id: "removeInstanceProxy", method: del, path: "/v1/instances/:instanceId/proxy", access: bearer, scope: write, group: grp, do: handle(s, http.StatusOK, s.removeInstanceProxy)},
 
 		{id: "listApiKeys", method: get, path: "/v1/api-keys", access: keyOnly, scope: keys, do: handle(s, http.StatusOK, s.listAPIKeys)},
 		{id: "createApiKey", method: post, path: "/v1/api-keys", access: keyOnly, scope: keys, creates: true, do: handle(s, http.StatusCreated, s.createAPIKey)},

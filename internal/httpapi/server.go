@@ -98,7 +98,8 @@ func (s *Server) recoverPanics() echo.MiddlewareFunc {
 // serve runs what every route of ours goes through before its own work.
 func (s *Server) serve(rt route) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		infoOf(c).route = rt.id
+		in := infoOf(c)
+		in.route, in.patience = rt.id, rt.patience
 		if rt.access == public {
 			return rt.do(c, &rt)
 		}
@@ -116,7 +117,7 @@ func (s *Server) serve(rt route) echo.HandlerFunc {
 func (s *Server) work(c echo.Context) context.Context {
 	in := infoOf(c)
 	if in.work == nil {
-		in.work, in.stopWork = context.WithTimeout(context.WithoutCancel(c.Request().Context()), s.cfg.RequestTimeout)
+		in.work, in.stopWork = context.WithTimeout(context.WithoutCancel(c.Request().Context()), s.cfg.RequestTimeout+in.patience)
 	}
 	return in.work
 }

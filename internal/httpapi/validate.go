@@ -33,6 +33,7 @@ func newValidator() (*validator.Validate, error) {
 	}, api.Patch[string]{})
 	return v, errors.Join(
 		v.RegisterValidation("nocontrol", func(fl validator.FieldLevel) bool { return isPlainText(fl.Field().String()) }),
+		v.RegisterValidation("phone", func(fl validator.FieldLevel) bool { return isPhoneNumber(fl.Field().String()) }),
 		v.RegisterValidation("origin", func(fl validator.FieldLevel) bool { return domain.IsOrigin(fl.Field().String()) }))
 }
 
@@ -40,6 +41,12 @@ func newValidator() (*validator.Validate, error) {
 // control characters and invalid UTF-8.
 func isPlainText(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
+}
+
+// isPhoneNumber accepts international numbers as the contract writes them: digits only, the country's code
+// first (E.164).
+func isPhoneNumber(s string) bool {
+	return len(s) >= 7 && len(s) <= 15 && s[0] != '0' && strings.Trim(s, "0123456789") == ""
 }
 
 // check validates a parameter or body struct.
@@ -53,9 +60,9 @@ func (s *Server) check(v any) error {
 		return err
 	}
 	details := make([]domain.Detail, 0, len(failures))
-	code := domain.CodeInvalidWebhookURL
+	code := codeOfRule(failures[0].Tag())
 	for _, f := range failures {
-		if f.Tag() != "http_url" {
+		if codeOfRule(f.Tag()) != code {
 			code = domain.CodeInvalidParameters
 		}
 		details = append(details, detailOf(f))
@@ -65,6 +72,17 @@ func (s *Server) check(v any) error {
 	return e
 }
 
+// codeOfRule returns the code of a body in which only this kind of rule is broken.
+func codeOfRule(tag string) domain.Code {
+	switch tag {
+	case "http_url":
+		return domain.CodeInvalidWebhookURL
+	case "phone", "required_if":
+		return domain.CodeInvalidPhoneNumber
+	}
+	return domain.CodeInvalidParameters
+}
+
 // detailOf turns a broken rule into a sentence.
 func detailOf(f validator.FieldError) domain.Detail {
 	_, field, _ := strings.Cut(f.Namespace(), ".")
@@ -72,7 +90,7 @@ func detailOf(f validator.FieldError) domain.Detail {
 	d := domain.Detail{Field: field, Code: "invalid", Message: "This value is not valid."}
 	isText := f.Kind() == reflect.String
 	switch f.Tag() {
-	case "required":
+	case "required", "required_if":
 		d.Code, d.Message = "required", "Send this field; it must not be empty."
 	case "min", "gte":
 		d.Code, d.Message = "out_of_range", "Send "+f.Param()+" or more."
@@ -92,6 +110,8 @@ func detailOf(f validator.FieldError) domain.Detail {
 		d.Code, d.Message = "not_allowed", "Send one of: "+strings.ReplaceAll(f.Param(), " ", ", ")+"."
 	case "origin":
 		d.Code, d.Message = "invalid", "Send an origin as browsers do, such as https://app.example.com."
+	case "phone":
+		d.Code, d.Message = "invalid_phone", "Send 7 to 15 digits with the country's code first, such as 5511999999999."
 	case "excluded_with":
 		d.Code, d.Message = "not_allowed", "Leave this out when you send "+strings.ToLower(f.Param())+"."
 	case "http_url":

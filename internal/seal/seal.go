@@ -1,8 +1,8 @@
 // Package seal encrypts what must not be readable in a copy of the database, and derives every other
 // key the program needs from the operator's one secret.
 //
-// A sealed value is bound to the row it belongs to (see [Bind]): moved into another row, it does not
-// open. The operator may name several secrets: the first seals, all open, so that a secret is
+// A sealed value is bound to the place it belongs to, which the caller names (domain has them): moved into another
+// row, it does not open. The operator may name several secrets: the first seals, all open, so that a secret is
 // replaced by putting the new one in front and dropping the old one when nothing needs it any more.
 package seal
 
@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/tink-crypto/tink-go/v2/aead/subtle"
 	"github.com/tink-crypto/tink-go/v2/tink"
@@ -135,10 +134,4 @@ func derive(secret []byte, purpose string, n int) []byte {
 		panic("seal: derive " + purpose + ": " + err.Error()) //nolint:forbidigo // only for an n beyond HKDF's limit, which no caller asks for
 	}
 	return key
-}
-
-// Bind names the one place where a sealed value belongs: associated data for Seal and Open. account
-// and row are ids in any fixed spelling; table and column are names. Only row may contain "|".
-func Bind(account, table, column, row string) []byte {
-	return []byte(strings.Join([]string{account, table, column, row}, "|"))
 }

@@ -32,7 +32,7 @@ func TestSealOpensOnlyInItsPlace(t *testing.T) {
 	t.Parallel()
 	s := newSealer(t, secret(1))
 	plain := []byte("token-of-the-instance")
-	here := seal.Bind("acct-a", "instances", "token", "row-1")
+	here := []byte("acct-a|instances|token|row-1")
 	sealed := s.Seal(plain, here)
 	if bytes.Contains(sealed, plain) {
 		t.Fatal("the sealed value holds the plaintext")
@@ -45,10 +45,10 @@ func TestSealOpensOnlyInItsPlace(t *testing.T) {
 		t.Fatalf("Open = %q, %v; want %q", got, err, plain)
 	}
 	for name, elsewhere := range map[string][]byte{
-		"other account": seal.Bind("acct-b", "instances", "token", "row-1"),
-		"other table":   seal.Bind("acct-a", "webhooks", "token", "row-1"),
-		"other column":  seal.Bind("acct-a", "instances", "secret", "row-1"),
-		"other row":     seal.Bind("acct-a", "instances", "token", "row-2"),
+		"other account": []byte("acct-b|instances|token|row-1"),
+		"other table":   []byte("acct-a|webhooks|token|row-1"),
+		"other column":  []byte("acct-a|instances|secret|row-1"),
+		"other row":     []byte("acct-a|instances|token|row-2"),
 		"nothing":       nil,
 	} {
 		if _, err := s.Open(sealed, elsewhere); !errors.Is(err, seal.ErrCannotOpen) {
@@ -114,7 +114,7 @@ func TestSealedValuesStayReadable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := newSealer(t, secret(1)).Open(sealed, seal.Bind("a", "t", "c", "r"))
+	got, err := newSealer(t, secret(1)).Open(sealed, []byte("a|t|c|r"))
 	if err != nil || string(got) != "kept since version 1" {
 		t.Fatalf("Open = %q, %v", got, err)
 	}

@@ -187,23 +187,3 @@ func linkState(in *instanceRow, r *linkRow) domain.LinkState {
 		Latency: time.Duration(r.LatencyMS) * time.Millisecond, ConnectedAt: in.Connected.time(), LastSeenAt: in.LastSeen.time(),
 	}
 }
-
-// SetInstanceProxy replaces the proxy of an instance by a URL that is sealed to it; nil removes it. A
-// connection is opened again through it. CodeInstanceNotFound.
-func (s *Store) SetInstanceProxy(ctx context.Context, account, instance domain.ID, sealed []byte) error {
-	return marked(s.write(ctx, wall{account: account}, func(sc scope) error {
-		if _, err := lockedInstance(sc, instance, 0); err != nil {
-			return err
-		}
-		link, err := lockedLink(sc, instance)
-		if err != nil {
-			return err
-		}
-		set := sc.rows(&linkRow{}).Where(eq("instance_id", link.InstanceID)).Updates(map[string]any{"proxy_sealed": blob(sealed)})
-		if err = set.Error; err != nil || !link.Wanted {
-			return err
-		}
-		link.Restarts++
-		return saveWish(sc, &link)
-	}))
-}

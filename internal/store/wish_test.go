@@ -124,10 +124,11 @@ func TestWish_OtherAccount(t *testing.T) {
 		ctx, me, id := t.Context(), f.account.ID, f.otherRow.ID
 		_, state := f.LinkState(ctx, me, id)
 		_, removed := f.WishRemoved(ctx, me, id, 0)
+		_, read := f.mine.InstanceProxy(ctx, id)
 		for what, err := range map[string]error{
 			"state": state, "remove": removed, "connect": f.WishConnected(ctx, me, id, byQR),
 			"disconnect": f.WishDisconnected(ctx, me, id), "restart": f.WishRestarted(ctx, me, id),
-			"remove now": f.RemoveInstance(ctx, me, id), "proxy": f.SetInstanceProxy(ctx, me, id, []byte("x")),
+			"remove now": f.RemoveInstance(ctx, me, id), "proxy": f.mine.SetInstanceProxy(ctx, id, []byte("x")), "its proxy": read,
 		} {
 			wantCode(t, what, err, domain.CodeInstanceNotFound)
 		}
@@ -139,9 +140,11 @@ func TestWish_Proxy(t *testing.T) {
 		ctx := t.Context()
 		in := addInstance(t, f.mine, domain.Instance{Name: "a"})
 		node := join(t, f, "node")
-		if err := f.SetInstanceProxy(ctx, f.account.ID, in.ID, []byte("sealed")); err != nil {
+		same(t, "no proxy", must[[]byte](t)(f.mine.InstanceProxy(ctx, in.ID)), []byte(nil))
+		if err := f.mine.SetInstanceProxy(ctx, in.ID, []byte("sealed")); err != nil {
 			t.Fatal(err)
 		}
+		same(t, "the proxy", must[[]byte](t)(f.mine.InstanceProxy(ctx, in.ID)), []byte("sealed"))
 		if got := claimLinks(t, f, node, 1); len(got) != 0 {
 			t.Errorf("a proxy makes it wanted: %+v", got)
 		}
@@ -151,7 +154,7 @@ func TestWish_Proxy(t *testing.T) {
 		if got := claimLinks(t, f, node, 1)[0]; string(got.ProxySealed) != "sealed" || got.Restarts != 0 {
 			t.Errorf("claimed: %+v", got)
 		}
-		if err := f.SetInstanceProxy(ctx, f.account.ID, in.ID, nil); err != nil {
+		if err := f.mine.SetInstanceProxy(ctx, in.ID, nil); err != nil {
 			t.Fatal(err)
 		}
 		if got := must[[]domain.LinkWish](t)(f.ChangedWishes(ctx, node.ID)); len(got) != 1 || got[0].ProxySealed != nil || got[0].Restarts != 1 {

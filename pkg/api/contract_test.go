@@ -40,7 +40,24 @@ func instanceCalls() map[string]caller {
 		"updateInstance": func(ctx context.Context, c *api.Client) (any, error) {
 			return c.Instances.Update(ctx, anInstance, api.UpdateInstance{Name: new("a")})
 		},
-		"deleteInstance":    func(ctx context.Context, c *api.Client) (any, error) { return nil, c.Instances.Delete(ctx, anInstance) },
+		"deleteInstance": func(ctx context.Context, c *api.Client) (any, error) { return nil, c.Instances.Delete(ctx, anInstance) },
+		"connectInstance": func(ctx context.Context, c *api.Client) (any, error) {
+			return c.Instances.Connect(ctx, anInstance, api.ConnectInstance{})
+		},
+		"getInstanceQrCode": func(ctx context.Context, c *api.Client) (any, error) { return c.Instances.QRCode(ctx, anInstance) },
+		"disconnectInstance": func(ctx context.Context, c *api.Client) (any, error) {
+			return nil, c.Instances.Disconnect(ctx, anInstance, api.DisconnectInstance{Reason: "left"})
+		},
+		"restartInstance": func(ctx context.Context, c *api.Client) (any, error) {
+			return nil, c.Instances.Restart(ctx, anInstance)
+		},
+		"getInstanceProxy": func(ctx context.Context, c *api.Client) (any, error) { return c.Instances.Proxy(ctx, anInstance) },
+		"setInstanceProxy": func(ctx context.Context, c *api.Client) (any, error) {
+			return c.Instances.SetProxy(ctx, anInstance, api.SetProxy{URL: "socks5://proxy.example.com"})
+		},
+		"removeInstanceProxy": func(ctx context.Context, c *api.Client) (any, error) {
+			return nil, c.Instances.RemoveProxy(ctx, anInstance)
+		},
 		"getInstanceStatus": func(ctx context.Context, c *api.Client) (any, error) { return c.Instances.Status(ctx, anInstance) },
 	}
 }
@@ -174,8 +191,8 @@ func checkCall(t *testing.T, op operation, status int, example any, callIt calle
 		return
 	}
 	want, _ := example.(map[string]any)
-	if _, paged := want["pagination"]; !paged {
-		want, _ = want["data"].(map[string]any)
+	if data, single := want["data"].(map[string]any); single {
+		want = data
 	}
 	if diff := cmp.Diff(fromJSON(t, toJSON(t, want)), fromJSON(t, toJSON(t, got))); diff != "" {
 		t.Errorf("lost on the way (-document +client):\n%s", diff)

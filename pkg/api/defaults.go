@@ -78,6 +78,9 @@ func (s CreateInstanceSettings) WithDefaults() InstanceSettings {
 // Normalize removes the spaces around the name.
 func (b *UpdateInstance) Normalize() { b.Name = trimmed(b.Name) }
 
+// SetDefaults sets the method by QR code.
+func (b *ConnectInstance) SetDefaults() { b.Method = ConnectMethodQRCode }
+
 // Normalize removes the spaces around the name.
 func (b *CreateAPIKey) Normalize() { b.Name = strings.TrimSpace(b.Name) }
 

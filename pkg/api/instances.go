@@ -67,11 +67,11 @@ func (s *InstanceService) Delete(ctx context.Context, id string, opts ...CallOpt
 
 // Status returns the live state of an instance.
 func (s *InstanceService) Status(ctx context.Context, id string, opts ...CallOption) (*InstanceStatusReport, error) {
-	path, err := objectPath(instancesPath, id)
-	if err != nil {
+	var envelope InstanceStatusEnvelope
+	if err := s.on(ctx, http.MethodGet, id, "/status", nil, opts, &envelope); err != nil {
 		return nil, err
 	}
-	return fetch[InstanceStatusReport](ctx, s.client, call{method: http.MethodGet, path: path + "/status"}, opts)
+	return &envelope.Data, nil
 }
 
 // values writes the parameters as a query.

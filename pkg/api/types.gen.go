@@ -8,6 +8,12 @@ const (
 	AccountStatusSuspended AccountStatus = "suspended"
 )
 
+// Defines values for ConnectMethod.
+const (
+	ConnectMethodPairingCode ConnectMethod = "pairing_code"
+	ConnectMethodQRCode      ConnectMethod = "qrcode"
+)
+
 // Defines values for ErrorCode.
 const (
 	ErrorCodeAPIKeyNotFound          ErrorCode = "api_key_not_found"
@@ -239,6 +245,39 @@ type APIKeyWithSecret struct {
 // APIKeyWithSecretEnvelope An API key with its secret.
 type APIKeyWithSecretEnvelope = Envelope[APIKeyWithSecret]
 
+// ConnectInstance How to connect an instance.
+type ConnectInstance struct {
+	// Method How a phone takes the instance as a linked device.
+	Method ConnectMethod `json:"method,omitzero" validate:"oneof=qrcode pairing_code"`
+
+	// Phone The number of the phone, with the code of its country, digits only. `pairing_code` needs it.
+	Phone string `json:"phone,omitempty" validate:"required_if=Method pairing_code,omitempty,phone"`
+}
+
+// ConnectMethod How a phone takes the instance as a linked device.
+type ConnectMethod string
+
+// ConnectResult The code that waits for a phone, or the connection.
+type ConnectResult struct {
+	// Success Always true.
+	Success bool `json:"success"`
+
+	// Status Like the status of an instance, and `qr_pending` while it waits for its QR code to be scanned.
+	Status LiveStatus `json:"status"`
+
+	// QRCode The QR code as a `data:image/png;base64,` URL, ready for the `src` of a picture.
+	QRCode *string `json:"qrCode"`
+
+	// QRCodeExpiresAt Until when the code, of either kind, can be used.
+	QRCodeExpiresAt *Time `json:"qrCodeExpiresAt"`
+
+	// QRText The text of the QR code, for those who draw it themselves.
+	QRText *string `json:"qrText"`
+
+	// PairingCode The code to type on the phone.
+	PairingCode *string `json:"pairingCode"`
+}
+
 // CreateAccount A new child account.
 type CreateAccount struct {
 	// Name Its name, 1 to 100 characters without control characters, counted without spaces around it.
@@ -309,6 +348,12 @@ type CreateToken struct {
 
 	// Origin The only site whose pages may use it, as browsers send it in `Origin`, such as `https://app.example.com`.
 	Origin *string `json:"origin,omitempty" validate:"omitnil,max=255,origin"`
+}
+
+// DisconnectInstance Why an instance is disconnected.
+type DisconnectInstance struct {
+	// Reason For the log. Nobody else sees it.
+	Reason string `json:"reason,omitempty" validate:"max=200"`
 }
 
 // ErrorBody What went wrong.
@@ -651,6 +696,36 @@ type Probe struct {
 	Status string `json:"status"`
 }
 
+// Proxy A proxy as it is shown.
+type Proxy struct {
+	// URL Its address, with `xxxxx` for its password. `null` when there is no proxy.
+	URL *string `json:"url"`
+}
+
+// ProxyEnvelope The proxy of an instance.
+type ProxyEnvelope = Envelope[Proxy]
+
+// QRCode The code that waits for a phone.
+type QRCode struct {
+	// QRCode The QR code as a `data:image/png;base64,` URL, ready for the `src` of a picture.
+	QRCode *string `json:"qrCode"`
+
+	// ExpiresAt Until when the code, of either kind, can be used.
+	ExpiresAt *Time `json:"expiresAt"`
+
+	// Status Like the status of an instance, and `qr_pending` while it waits for its QR code to be scanned.
+	Status LiveStatus `json:"status"`
+
+	// QRText The text of the QR code, for those who draw it themselves.
+	QRText *string `json:"qrText"`
+
+	// PairingCode The code to type on the phone.
+	PairingCode *string `json:"pairingCode"`
+}
+
+// QRCodeEnvelope The code that waits for a phone.
+type QRCodeEnvelope = Envelope[QRCode]
+
 // RateLimit One limit on the number of requests in a minute.
 type RateLimit struct {
 	// Name What is counted: `key`, all requests of this key; `account`, those of all keys of the account together; or a group of
@@ -678,6 +753,12 @@ type RotateAPIKey struct {
 
 // Scope One thing that a key or token may do. Writing does not include reading.
 type Scope string
+
+// SetProxy A proxy.
+type SetProxy struct {
+	// URL `http://`, `https://` or `socks5://`, with user and password if it wants them. It must be on the public Internet.
+	URL string `json:"url" validate:"required,max=2048"`
+}
 
 // StatusReason Why an instance is not connected.
 type StatusReason struct {

@@ -97,6 +97,35 @@ export interface InstanceStatusReport {
   };
 }
 
+/** How to connect an instance. `pairing_code` needs `phone`: digits, with the country's code. */
+export interface ConnectInstance {
+  method?: 'qrcode' | 'pairing_code';
+  phone?: string;
+}
+
+/** The code that waits for a phone, or the connection. */
+export interface ConnectResult {
+  success: true;
+  status: InstanceStatus | 'qr_pending';
+  /** A `data:image/png;base64,` URL. */
+  qrCode: string | null;
+  /** Until when the code, of either kind, can be used. */
+  qrCodeExpiresAt: Timestamp | null;
+  /** The text of the QR code, for those who draw it themselves. */
+  qrText: string | null;
+  /** The code to type on the phone. */
+  pairingCode: string | null;
+}
+
+/** The code that waits for a phone. All but `status` are `null` while there is none. */
+export interface QRCode {
+  qrCode: string | null;
+  expiresAt: Timestamp | null;
+  status: InstanceStatus | 'qr_pending';
+  qrText: string | null;
+  pairingCode: string | null;
+}
+
 /** Which instances to list. A property that is `undefined` or `null` is left out. */
 export interface ListInstancesParams {
   /** Default `all`. */
@@ -227,6 +256,23 @@ export interface Instances {
   delete(id: string, options?: RequestOptions): Promise<Acknowledgement>;
   /** The live state: connection, today's counts, health. */
   status(id: string, options?: RequestOptions): Promise<InstanceStatusReport>;
+  /**
+   * Pairs the instance with a phone, or opens the connection of one that is paired. Resolves with the
+   * first code to show; then ask `getQRCode` or `status` until the status is `connected`.
+   */
+  connect(id: string, body?: ConnectInstance, options?: RequestOptions): Promise<ConnectResult>;
+  /** The code that waits for a phone. Rejects with `already_connected` once the instance is connected. */
+  getQRCode(id: string, options?: RequestOptions): Promise<QRCode>;
+  /** Logs the instance out and forgets its pairing. Rejects with `instance_not_connected` when there is none. */
+  disconnect(id: string, body?: { reason?: string }, options?: RequestOptions): Promise<Acknowledgement>;
+  /** Drops the connection and opens it again with the same pairing. */
+  restart(id: string, options?: RequestOptions): Promise<Acknowledgement>;
+  /** The proxy of the connection, its password hidden; `url` is `null` without one. */
+  getProxy(id: string, options?: RequestOptions): Promise<{ url: string | null }>;
+  /** Sends the connection through a proxy: `http://`, `https://` or `socks5://`. */
+  setProxy(id: string, body: { url: string }, options?: RequestOptions): Promise<{ url: string | null }>;
+  /** Makes the connection direct. */
+  removeProxy(id: string, options?: RequestOptions): Promise<Acknowledgement>;
 }
 
 /** The API client. Make one per process and share it. */

@@ -70,6 +70,34 @@ class Instances {
   async status(id, options = {}) {
     return dataOf(await this.#transport.call('GET', `${instancePath(id)}/status`, { options }));
   }
+
+  async connect(id, body = {}, options = {}) {
+    return this.#transport.call('POST', `${instancePath(id)}/connect`, { body, options });
+  }
+
+  async getQRCode(id, options = {}) {
+    return dataOf(await this.#transport.call('GET', `${instancePath(id)}/qrcode`, { options }));
+  }
+
+  async disconnect(id, body = {}, options = {}) {
+    return this.#transport.call('POST', `${instancePath(id)}/disconnect`, { body, options });
+  }
+
+  async restart(id, options = {}) {
+    return this.#transport.call('POST', `${instancePath(id)}/restart`, { options });
+  }
+
+  async getProxy(id, options = {}) {
+    return dataOf(await this.#transport.call('GET', `${instancePath(id)}/proxy`, { options }));
+  }
+
+  async setProxy(id, body, options = {}) {
+    return dataOf(await this.#transport.call('PUT', `${instancePath(id)}/proxy`, { body, options }));
+  }
+
+  async removeProxy(id, options = {}) {
+    return this.#transport.call('DELETE', `${instancePath(id)}/proxy`, { options });
+  }
 }
 
 /**
@@ -161,7 +189,7 @@ class Transport {
   async call(method, path, { query, body, options }) {
     const url = this.#root + path + queryString(query);
     const init = { method, headers: this.#headers(method, options), redirect: 'manual' };
-    if (method === 'POST' || method === 'PATCH') init.body = JSON.stringify(body ?? {});
+    if (carriesBody(method)) init.body = JSON.stringify(body ?? {});
     const timeout = checkedTimeout(options.timeout ?? this.#timeout);
     const { signal } = options;
     for (let attempt = 0; ; attempt++) {
@@ -182,7 +210,7 @@ class Transport {
       if (this.#accountId !== undefined) headers.set('X-Account-Id', this.#accountId);
       // Only servers name themselves: in a browser this header would cost a preflight or be dropped.
       if (globalThis.process?.versions?.node) headers.set('User-Agent', `pombal-js/${VERSION}`);
-      if (method === 'POST' || method === 'PATCH') headers.set('Content-Type', 'application/json');
+      if (carriesBody(method)) headers.set('Content-Type', 'application/json');
       new Headers(options.headers).forEach((value, name) => headers.set(name, value));
       if (method === 'POST' && (options.idempotencyKey || !headers.has('Idempotency-Key'))) {
         headers.set('Idempotency-Key', options.idempotencyKey ?? randomUUID());
@@ -224,6 +252,10 @@ class Transport {
       signal?.removeEventListener('abort', abort);
     }
   }
+}
+
+function carriesBody(method) {
+  return method === 'POST' || method === 'PUT' || method === 'PATCH';
 }
 
 /** Milliseconds to wait before trying again, or null when this failure is final. */

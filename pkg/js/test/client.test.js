@@ -21,6 +21,15 @@ test('each call sends its documented request', async (t) => {
     ['update', ['inst_1', { webhookUrl: null }], 'PATCH', '/v1/instances/inst_1', '{"webhookUrl":null}', ok({})],
     ['delete', ['inst_1'], 'DELETE', '/v1/instances/inst_1', '', acknowledgement],
     ['status', ['inst_1'], 'GET', '/v1/instances/inst_1/status', '', ok({ status: 'qr_pending' })],
+    ['connect', ['inst_1'], 'POST', '/v1/instances/inst_1/connect', '{}', { body: { success: true, status: 'qr_pending' } }],
+    ['connect', ['inst_1', { method: 'pairing_code', phone: '5511999999999' }], 'POST', '/v1/instances/inst_1/connect',
+      '{"method":"pairing_code","phone":"5511999999999"}', { body: { success: true, status: 'qr_pending' } }],
+    ['getQRCode', ['inst_1'], 'GET', '/v1/instances/inst_1/qrcode', '', ok({ status: 'qr_pending' })],
+    ['disconnect', ['inst_1', { reason: 'left' }], 'POST', '/v1/instances/inst_1/disconnect', '{"reason":"left"}', acknowledgement],
+    ['restart', ['inst_1'], 'POST', '/v1/instances/inst_1/restart', '{}', acknowledgement],
+    ['getProxy', ['inst_1'], 'GET', '/v1/instances/inst_1/proxy', '', ok({ url: null })],
+    ['setProxy', ['inst_1', { url: 'socks5://p.example.com' }], 'PUT', '/v1/instances/inst_1/proxy', '{"url":"socks5://p.example.com"}', ok({ url: 'socks5://p.example.com' })],
+    ['removeProxy', ['inst_1'], 'DELETE', '/v1/instances/inst_1/proxy', '', acknowledgement],
   ];
   for (const [name, args, method, url, body, answer] of cases) {
     await t.test(`${name} ${url}`, async (t) => {
