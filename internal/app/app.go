@@ -110,6 +110,7 @@ func (a *App) newAPI() (*httpapi.Server, error) {
 		Seal:             c.sealer,
 		NewAPIKey:        c.auth.NewKey,
 		NewInstanceToken: c.newInstanceToken,
+		Connections:      a.links.desk,
 		CheckWebhookURL:  webhook.NewURLPolicy(a.cfg.PrivateWebhooks).Check,
 		Ready:            c.store.Ready,
 		Mount:            []func(*echo.Echo){mountEvolution},
