@@ -1,6 +1,6 @@
 // Command bench measures the API against what its parts can do at best: the list call against the floor
-// (package floor) in the same minutes on the same database, and pages of large accounts against pages of
-// small ones. docs/performance.md explains the method and holds the numbers.
+// (package floor) in the same minutes on the same database, pages of large accounts against pages of small ones,
+// and connected instances against bare clients of the library that connects them. docs/performance.md explains the method and holds the numbers.
 //
 //	make bench ARGS="-help"
 package main
@@ -37,7 +37,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		switch args[0] {
 		case roleLoad:
 			return load.Serve(os.Stdin, os.Stdout)
-		case roleFloor, roleStatic, roleNode:
+		case roleFloor, roleStatic, roleNode, roleWhatsApp, roleSessions:
 			return play(ctx, args[0], args[1:])
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,6 +23,9 @@ type options struct {
 	slice         time.Duration
 	growthRounds  int
 	growthSlice   time.Duration
+	sessions      []int
+	sessionRounds int
+	sessionIdle   time.Duration
 	postgres      string
 	sharedBuffers string
 	binary        string
@@ -32,9 +36,13 @@ type options struct {
 
 // The suites.
 const (
-	suiteList   = "list"
-	suiteGrowth = "growth"
+	suiteList     = "list"
+	suiteGrowth   = "growth"
+	suiteSessions = "sessions"
 )
+
+// allSuites returns them in the order in which they run.
+func allSuites() []string { return []string{suiteList, suiteGrowth, suiteSessions} }
 
 // Sizes of the whole data set: small enough for a coffee, and as docs/performance.md has it.
 const (
@@ -46,7 +54,7 @@ func parseOptions(args []string, errOut io.Writer) (*options, error) {
 	o := &options{suites: map[string]bool{}}
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(errOut)
-	suites := f.String("suites", suiteList+","+suiteGrowth, "what to measure, separated by commas")
+	suites := f.String("suites", strings.Join(allSuites(), ","), "what to measure, separated by commas")
 	full := f.Bool("full", false, fmt.Sprintf("as the documentation: %d rows in PostgreSQL, %d in SQLite", fullRows, fullSQLiteRows))
 	f.IntVar(&o.rows, "rows", defaultRows, "instances in PostgreSQL; accounts of 50, 1,000, 100,000 and 1,000,000 are among them as far as half of this allows")
 	f.IntVar(&o.sqliteRows, "sqlite-rows", defaultSQLiteRows, "instances in SQLite; 0 leaves SQLite out")
@@ -55,6 +63,9 @@ func parseOptions(args []string, errOut io.Writer) (*options, error) {
 	f.DurationVar(&o.slice, "slice", time.Second, "how long the list suite asks a server at a time")
 	f.IntVar(&o.growthRounds, "growth-rounds", 9, "rounds of the growth suite")
 	f.DurationVar(&o.growthSlice, "growth-slice", 300*time.Millisecond, "how long the growth suite asks a question at a time")
+	sizes := f.String("sessions", "100,500,1000", "how many instances the sessions suite keeps connected")
+	f.IntVar(&o.sessionRounds, "session-rounds", 3, "rounds of the sessions suite; each starts every process once, for each number of instances")
+	f.DurationVar(&o.sessionIdle, "session-idle", 30*time.Second, "how long the sessions suite watches the most instances doing nothing; keepalives are up to 30s apart")
 	f.StringVar(&o.postgres, "postgres", "", "`URL` of a server on which to make a database, as a superuser; without it a private server is started")
 	f.StringVar(&o.sharedBuffers, "shared-buffers", defaultBuffers(), "shared_buffers of the private server")
 	f.StringVar(&o.binary, "binary", "", "the pombal binary to measure; without it the one of this tree is built")
@@ -70,12 +81,20 @@ func parseOptions(args []string, errOut io.Writer) (*options, error) {
 	if f.NArg() > 0 {
 		return nil, fmt.Errorf("unknown argument %q", f.Arg(0))
 	}
-	return o, errors.Join(o.setSuites(*suites), o.setConns(*conns), o.check())
+	var err error
+	o.conns, err = numbers("-conns", *conns, 1_000)
+	if err == nil {
+		o.sessions, err = numbers("-sessions", *sizes, maxSessions)
+	}
+	return o, errors.Join(o.setSuites(*suites), err, o.check())
 }
+
+// maxSessions is how many a node holds by default, of which a process has one.
+const maxSessions = 1_500
 
 func (o *options) setSuites(text string) error {
 	for name := range strings.SplitSeq(text, ",") {
-		if name != suiteList && name != suiteGrowth {
+		if !slices.Contains(allSuites(), name) {
 			return fmt.Errorf("-suites: there is no suite %q", name)
 		}
 		o.suites[name] = true
@@ -83,19 +102,25 @@ func (o *options) setSuites(text string) error {
 	return nil
 }
 
-func (o *options) setConns(text string) error {
+// numbers reads the numbers of a flag.
+func numbers(flag, text string, most int) (list []int, err error) {
 	for field := range strings.SplitSeq(text, ",") {
 		n, err := strconv.Atoi(field)
-		if err != nil || n < 1 || n > 1000 {
-			return fmt.Errorf("-conns: %q is not between 1 and 1000", field)
+		if err != nil || n < 1 || n > most {
+			return nil, fmt.Errorf("%s: %q is not between 1 and %d", flag, field, most)
 		}
-		o.conns = append(o.conns, n)
+		list = append(list, n)
 	}
-	return nil
+	return list, nil
+}
+
+// needsData tells whether a suite runs that asks the service for instances.
+func (o *options) needsData() bool {
+	return o.suites[suiteList] || o.suites[suiteGrowth] || o.profileDir != ""
 }
 
 func (o *options) check() error {
-	if o.rounds < 1 || o.growthRounds < 1 || o.slice < 10*time.Millisecond || o.growthSlice < 10*time.Millisecond {
+	if o.rounds < 1 || o.growthRounds < 1 || o.sessionRounds < 1 || o.slice < 10*time.Millisecond || o.growthSlice < 10*time.Millisecond {
 		return errors.New("there must be at least one round, and slices of at least 10ms")
 	}
 	if o.rows < 1 || o.sqliteRows < 0 {

@@ -20,10 +20,11 @@ type report struct {
 	Machine    machine.Description `json:"machine"`
 	PostgreSQL string              `json:"postgresql"`
 	Buffers    string              `json:"sharedBuffers"`
-	Data       string              `json:"data"`
+	Data       string              `json:"data,omitempty"`
 	SQLiteData string              `json:"sqliteData,omitempty"`
 	List       []slice             `json:"list"`
 	Growth     []*cell             `json:"growth"`
+	Sessions   []*sessionRun       `json:"sessions"`
 	Verdicts   []verdict           `json:"verdicts"`
 
 	conns []int
@@ -32,7 +33,10 @@ type report struct {
 func newReport(s *stage, o *options) *report {
 	r := &report{
 		Started: time.Now().UTC(), Machine: machine.Describe(), PostgreSQL: s.postgres.Version,
-		Buffers: o.sharedBuffers, Data: s.data.Summary(), conns: o.conns,
+		Buffers: o.sharedBuffers, conns: o.conns,
+	}
+	if s.data != nil {
+		r.Data = s.data.Summary()
 	}
 	if s.sqliteData != nil {
 		r.SQLiteData = s.sqliteData.Summary()
@@ -60,6 +64,14 @@ func (r *report) run(ctx context.Context, s *stage, o *options) error {
 		r.Growth = g.cells
 		if err != nil {
 			return fmt.Errorf("growth: %w", err)
+		}
+	}
+	if o.suites[suiteSessions] {
+		u := &sessionSuite{stage: s}
+		err := u.run(ctx)
+		r.Sessions = u.runs
+		if err != nil {
+			return fmt.Errorf("sessions: %w", err)
 		}
 	}
 	r.Verdicts = r.judge()
@@ -93,7 +105,11 @@ func (p *printer) f(format string, args ...any) {
 // write writes the report as Markdown.
 func (r *report) write(out io.Writer) error {
 	p := &printer{to: out}
-	p.f("%s. PostgreSQL %s (shared_buffers %s): %s.", r.Machine, r.PostgreSQL, r.Buffers, r.Data)
+	p.f("%s. PostgreSQL %s (shared_buffers %s)", r.Machine, r.PostgreSQL, r.Buffers)
+	if r.Data != "" {
+		p.f(": %s", r.Data)
+	}
+	p.f(".")
 	if r.SQLiteData != "" {
 		p.f(" SQLite: %s.", r.SQLiteData)
 	}
@@ -103,6 +119,9 @@ func (r *report) write(out io.Writer) error {
 	}
 	for _, engine := range []string{enginePostgres, engineSQLite} {
 		r.writeGrowth(p, engine)
+	}
+	for _, engine := range []string{engineSQLite, enginePostgres} {
+		r.writeSessions(p, engine)
 	}
 	if len(r.Verdicts) > 0 {
 		p.f("\n| goal | measured | verdict |\n|---|---|---|\n")

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pombal-api/pombal/bench/internal/child"
 	"github.com/pombal-api/pombal/bench/internal/floor"
+	"github.com/pombal-api/pombal/bench/internal/sessions"
 	"github.com/pombal-api/pombal/internal/app"
 	"github.com/pombal-api/pombal/internal/domain"
 )
@@ -22,6 +23,9 @@ const (
 	roleFloor  = "floor"  // the floor
 	roleStatic = "static" // the static ceiling
 	roleNode   = "node"   // the service itself, in a program that can be profiled
+
+	roleWhatsApp = "whatsapp" // the fake WhatsApp
+	roleSessions = "sessions" // what keeps sessions
 )
 
 // script is what a role is told, as JSON in a file. Each role reads its own part.
@@ -30,6 +34,8 @@ type script struct {
 	Bodies  map[string][]byte `json:"bodies"` // by Authorization header
 	Node    node              `json:"node"`
 	Profile string            `json:"profile"` // file for a CPU profile; "" for none
+
+	Sessions sessions.Script `json:"sessions"`
 }
 
 // node is the configuration of a service; everything else is at its default.
@@ -63,6 +69,10 @@ func play(ctx context.Context, role string, args []string) (err error) {
 		return playFloor(ctx, s)
 	case roleStatic:
 		return child.Serve(ctx, floor.Static(s.Bodies))
+	case roleWhatsApp:
+		return sessions.Host(ctx)
+	case roleSessions:
+		return sessions.Keep(ctx, s.Sessions)
 	default:
 		return playNode(ctx, s.Node)
 	}

@@ -48,17 +48,21 @@ type stage struct {
 func newStage(ctx context.Context, o *options) (*stage, error) {
 	s := &stage{options: o, log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
 	for _, step := range []struct {
-		name string
-		do   func(context.Context) error
+		name    string
+		do      func(context.Context) error
+		forData bool // only suites that ask the service need it
 	}{
-		{"a folder", s.makeFolder},
-		{"secrets", s.makeSecrets},
-		{"the binary", s.build},
-		{"PostgreSQL", s.startPostgres},
-		{"the data in PostgreSQL", s.fillPostgres},
-		{"the data in SQLite", s.fillSQLite},
-		{"the load generator", s.startGenerator},
+		{"a folder", s.makeFolder, false},
+		{"secrets", s.makeSecrets, true},
+		{"the binary", s.build, true},
+		{"PostgreSQL", s.startPostgres, false},
+		{"the data in PostgreSQL", s.fillPostgres, true},
+		{"the data in SQLite", s.fillSQLite, true},
+		{"the load generator", s.startGenerator, true},
 	} {
+		if step.forData && !o.needsData() {
+			continue
+		}
 		start := time.Now()
 		if err := step.do(ctx); err != nil {
 			return s, fmt.Errorf("prepare %s: %w", step.name, err)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/pombal-api/pombal/bench/internal/load"
 	"github.com/pombal-api/pombal/bench/internal/stats"
@@ -46,7 +47,7 @@ const (
 
 // judge holds the results against the goals, as far as they were measured.
 func (r *report) judge() []verdict {
-	return append(r.judgeList(), r.judgeGrowth()...)
+	return slices.Concat(r.judgeList(), r.judgeGrowth(), r.judgeSessions())
 }
 
 func (r *report) judgeList() []verdict {

@@ -1,0 +1,188 @@
+package sessions
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/pombal-api/pombal/internal/domain"
+	"github.com/pombal-api/pombal/internal/store"
+)
+
+// pairsAtOnce is how many phones scan at the same time.
+const pairsAtOnce = 16
+
+// Prepare makes n instances and lets a phone scan the code of each, all through the session layer. It returns
+// the addresses of their devices.
+func Prepare(ctx context.Context, s Script, host *Remote, n int) (jids []string, err error) {
+	p := &pairing{host: host, jids: map[domain.ID]string{}}
+	if p.layer, err = openLayer(ctx, s, slog.New(slog.DiscardHandler), p.watch); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, p.layer.close()) }()
+	if err = giveKeys(ctx, s.Devices); err != nil {
+		return nil, err
+	}
+	if p.account, err = addAccount(ctx, p.layer.store); err != nil {
+		return nil, err
+	}
+	running, stop := context.WithCancel(ctx)
+	ran := make(chan error, 1)
+	go func() { ran <- p.layer.run(running) }() // waited for below
+	err = p.pairAll(ctx, n)
+	stop()
+	if err = errors.Join(err, <-ran); err != nil {
+		return nil, err
+	}
+	for _, jid := range p.jids {
+		jids = append(jids, jid)
+	}
+	return jids, nil
+}
+
+// pairing is Prepare at work.
+type pairing struct {
+	layer   *pombal
+	host    *Remote
+	account domain.ID
+
+	mu   sync.Mutex
+	jids map[domain.ID]string
+}
+
+func (p *pairing) watch(id domain.ID, e domain.LinkEvent) {
+	if e.Kind == domain.LinkConnected {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.jids[id] = e.JID
+	}
+}
+
+func (p *pairing) pairAll(ctx context.Context, n int) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(pairsAtOnce)
+	for i := range n {
+		group.Go(func() error {
+			if err := p.pair(ctx, fmt.Sprintf("5511%09d", i)); err != nil {
+				return fmt.Errorf("pair instance %d: %w", i, err)
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// pair makes an instance and connects it with a new phone.
+func (p *pairing) pair(ctx context.Context, phone string) error {
+	account := map[string]string{"phone": phone, "pushName": "Owner of " + phone, "about": "Busy", "pictureUrl": "https://pictures.invalid/" + phone}
+	if err := p.host.Post(ctx, "/accounts", account, nil); err != nil {
+		return err
+	}
+	id, err := addInstance(ctx, p.layer.store, p.account)
+	if err != nil {
+		return err
+	}
+	p.layer.manager.Wake()
+	st, err := p.await(ctx, id, func(st domain.LinkState) bool { return st.Code.Text != "" })
+	if err != nil {
+		return err
+	}
+	if err = p.host.Post(ctx, "/accounts/"+phone+"/scan", map[string]string{"text": st.Code.Text}, nil); err != nil {
+		return err
+	}
+	_, err = p.await(ctx, id, func(st domain.LinkState) bool { return st.Status == domain.StatusConnected && st.Paired })
+	return err
+}
+
+// await looks at an instance until it is as wanted.
+func (p *pairing) await(ctx context.Context, id domain.ID, good func(domain.LinkState) bool) (domain.LinkState, error) {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		st, err := p.layer.store.LinkState(ctx, p.account, id)
+		if err != nil || good(st) {
+			return st, err
+		}
+		if st.Desired != domain.DesiredConnected || st.Status == domain.StatusDisconnected && st.Settled {
+			return st, fmt.Errorf("the instance is %s: %s", st.Status, st.Reason)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return st, ctx.Err()
+		}
+	}
+}
+
+func addAccount(ctx context.Context, db *store.Store) (domain.ID, error) {
+	a := domain.Account{Name: "Benchmark", Plan: "free"}
+	err := db.CreateAccount(ctx, &a)
+	return a.ID, err
+}
+
+// addInstance makes an instance that is wanted connected.
+func addInstance(ctx context.Context, db *store.Store, account domain.ID) (domain.ID, error) {
+	a, err := db.Account(account)
+	if err != nil {
+		return domain.ID{}, err
+	}
+	in := domain.Instance{Name: "Benchmark"}
+	if err = a.CreateInstance(ctx, &in, 0); err != nil {
+		return in.ID, err
+	}
+	return in.ID, db.WishConnected(ctx, account, in.ID, domain.PairingWish{Method: domain.PairByQR})
+}
+
+// Adopt fills an empty database with an instance for each of the devices, which are paired already.
+func Adopt(ctx context.Context, d Database, jids []string) (err error) {
+	db, err := store.Open(ctx, store.Config{URL: d.URL, DataDir: d.Dir})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	if err = db.Migrate(ctx); err != nil {
+		return err
+	}
+	account, err := addAccount(ctx, db)
+	if err != nil {
+		return err
+	}
+	for range jids {
+		if _, err = addInstance(ctx, db, account); err != nil {
+			return err
+		}
+	}
+	return record(ctx, db, jids)
+}
+
+// record writes down the devices, as a node that has just paired them.
+func record(ctx context.Context, db *store.Store, jids []string) error {
+	node := domain.Node{ID: domain.NewID(time.Now()), Name: "bench", Capacity: len(jids)}
+	if err := db.JoinNode(ctx, node, time.Minute, true); err != nil {
+		return err
+	}
+	wishes, err := db.ClaimLinks(ctx, node.ID, len(jids))
+	if err != nil {
+		return err
+	}
+	if len(wishes) != len(jids) {
+		return fmt.Errorf("%d of %d instances were free", len(wishes), len(jids))
+	}
+	status, facts := domain.StatusConnected, make([]domain.LinkFact, len(wishes))
+	for i, w := range wishes {
+		facts[i] = domain.LinkFact{
+			Lease: w.Lease, JID: &jids[i], Code: &domain.LinkCode{}, Seq: w.Seq, Release: true,
+			State: domain.InstanceState{Status: &status, At: time.Now()},
+		}
+	}
+	lost, err := db.SaveLinkFacts(ctx, node.ID, facts)
+	if err == nil && len(lost) > 0 {
+		err = fmt.Errorf("%d leases were lost", len(lost))
+	}
+	return errors.Join(err, db.LeaveNode(ctx, node.ID))
+}
