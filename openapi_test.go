@@ -227,11 +227,12 @@ func TestDocument_ScopesExist(t *testing.T) {
 func TestDocument_ErrorExamplesHaveKnownCodes(t *testing.T) {
 	t.Parallel()
 	statuses := map[string]string{
-		"invalid_parameters": "400", "invalid_webhook_url": "400",
+		"invalid_parameters": "400", "invalid_webhook_url": "400", "invalid_phone_number": "400",
 		"missing_api_key": "401", "invalid_api_key": "401", "expired_api_key": "401",
 		"insufficient_permissions": "403",
 		"instance_not_found":       "404", "api_key_not_found": "404", "account_not_found": "404",
 		"idempotency_in_progress": "409", "instance_limit_reached": "409", "external_id_in_use": "409",
+		"already_connected": "409", "instance_not_connected": "409", "official_api_instance": "409",
 		"precondition_failed": "412", "payload_too_large": "413", "unsupported_media_type": "415",
 		"idempotency_key_reused": "422", "rate_limit_exceeded": "429", "internal_error": "500", "unavailable": "503",
 	}

@@ -58,12 +58,20 @@ func TestEveryOperation_Succeeds(t *testing.T) {
 		for _, op := range s.Contract.Operations() {
 			w := newWorld(t, s)
 			body, _ := validBodies(t, s.Contract, op, w.ids)
+			if endsConnection(op) {
+				w.do(t, "POST", "/v1/instances/"+w.ids["Instance"]+"/connect", nil)
+			}
 			a := w.as(t, op, w.Key).do(t, op.Method, target(t, op, w.ids), body)
 			if a.Status/100 != 2 || !slices.Contains(op.Statuses, a.Status) {
 				t.Errorf("%s answered %d: %.500s", op.ID, a.Status, a.Body)
 			}
 		}
 	})
+}
+
+// endsConnection tells the operations that need a connection, if only one that waits for a phone.
+func endsConnection(op testkit.Operation) bool {
+	return op.ID == "disconnectInstance" || op.ID == "restartInstance"
 }
 
 // HEAD is GET without a body (RFC 9110, 9.3.2).
@@ -257,9 +265,18 @@ func (w *world) missing(t *testing.T, op testkit.Operation) *answer {
 	return w.refused(t, op, w.asker, target(t, op, w.ids), w.body(t, op), "X-Account-Id", unknownIDs()["Account"])
 }
 
-// conflicting gives the object of the call the externalId of another one. Where there is none, the
+// conflicting asks for a connection where there can be none, or for the end of one that is not there.
+// Otherwise it gives the object of the call the externalId of another one. Where there is none, the
 // conflict is with the same call still at work, which TestEveryIdempotentOperation shows.
 func (w *world) conflicting(t *testing.T, op testkit.Operation) *answer {
+	switch op.ID {
+	case "disconnectInstance", "restartInstance":
+		return w.refused(t, op, w.asker, target(t, op, w.ids), w.body(t, op))
+	case "connectInstance", "getInstanceQrCode":
+		var in struct{ ID string }
+		w.do(t, "POST", "/v1/instances", []byte(`{"name":"Cloud","integration":"cloud"}`)).decode(t, &in)
+		return w.refused(t, op, w.asker, target(t, op, map[string]string{"Instance": in.ID}), w.body(t, op))
+	}
 	list, body := op.Path, `{"name":"Other","externalId":"taken"}`
 	if op.TenantObject != "" {
 		list, body = list[:strings.LastIndex(list, "/")], `{"externalId":"taken"}`

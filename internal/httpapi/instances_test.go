@@ -22,7 +22,9 @@ func onBoth(t *testing.T, test func(*testing.T, *apitest.Server)) {
 	for _, engine := range testkit.Engines() {
 		t.Run(engine.Name, func(t *testing.T) {
 			t.Parallel()
-			test(t, apitest.Start(t, engine))
+			wa := apitest.NewWhatsApp(t)
+			wa.Phone(t, "5511999999999") // the one of the examples
+			test(t, apitest.Start(t, engine, wa.Use))
 		})
 	}
 }

@@ -167,24 +167,37 @@ func (c *Contract) BodyCases(op Operation) []BodyCase {
 		g.try(fmt.Sprintf("the body is %v", whole), whole, false)
 	}
 	g.object("", schema.Value)
+	for i, example := range c.examples(op) {
+		g.try(fmt.Sprintf("example %d", i+1), example, true)
+	}
 	return g.cases
 }
 
 // largestExample returns the request example with the most fields.
 func (c *Contract) largestExample(op Operation) map[string]any {
 	c.tb.Helper()
+	largest := map[string]any{}
+	for _, example := range c.examples(op) {
+		if len(example) > len(largest) {
+			largest = example
+		}
+	}
+	return largest
+}
+
+// examples returns the request examples in the order of their names.
+func (c *Contract) examples(op Operation) (objects []map[string]any) {
 	media := op.op.RequestBody.Value.Content["application/json"]
 	candidates := []any{media.Example}
 	for _, name := range slices.Sorted(mapKeys(media.Examples)) {
 		candidates = append(candidates, media.Examples[name].Value.Value)
 	}
-	largest := map[string]any{}
 	for _, candidate := range candidates {
-		if object, ok := candidate.(map[string]any); ok && len(object) > len(largest) {
-			largest = object
+		if object, ok := candidate.(map[string]any); ok {
+			objects = append(objects, object)
 		}
 	}
-	return largest
+	return objects
 }
 
 // caseMaker varies one field of a valid body at a time.

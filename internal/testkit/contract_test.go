@@ -384,7 +384,7 @@ func TestContract_DerivesTheBoundariesOfABody(t *testing.T) {
 		}
 	}
 	want := []string{
-		"name as short as allowed", "name as long as allowed", "rank at the minimum", "rank at the maximum",
+		"example 1", "example 2", "name as short as allowed", "name as long as allowed", "rank at the minimum", "rank at the maximum",
 		"ring.colour red", "ring.colour blue", "tags with each value",
 	}
 	less := func(a, b string) bool { return a < b }
