@@ -70,9 +70,7 @@ func (l *Link) isWanted() bool {
 
 // connect opens the connection and shakes hands.
 func (c *connection) connect() error {
-	err := c.client.ConnectContext(c.link.ctx)
-	c.wires.up.Store(err == nil)
-	return err
+	return c.client.ConnectContext(c.link.ctx)
 }
 
 // internals is what the library does not promise to keep, but has no other way to: a request of our own, and the

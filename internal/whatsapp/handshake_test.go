@@ -59,3 +59,21 @@ func TestHandshakeThatIsCut(t *testing.T) {
 		t.Errorf("it took %s: the library waits for an answer for 20 s", took)
 	}
 }
+
+// TestCloseAtOnce closes links at every moment of their first steps. What is left over then is found at the end of
+// the tests.
+func TestCloseAtOnce(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	d := h.newSQLiteDriver(t)
+	for i := range 60 {
+		l := open(t, d, target(""))
+		wait := time.NewTimer(time.Duration(i) * 200 * time.Microsecond)
+		<-wait.C
+		began := time.Now()
+		l.Close()
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("closing took %s: the library waits for an answer for 20 s", took)
+		}
+	}
+}

@@ -22,7 +22,6 @@ type wires struct {
 	work   *sync.WaitGroup // counts the WebSockets that have not ended
 	ctx    context.Context
 	cancel context.CancelFunc
-	up     atomic.Bool // the library's handshake is complete
 
 	mu    sync.Mutex
 	isCut bool
@@ -125,23 +124,31 @@ type wire struct {
 	io.ReadWriteCloser
 	wires  *wires
 	closed atomic.Bool
-	waited bool // owned by the reader
+
+	asked atomic.Bool // the library has begun its handshake
+	first sync.Mutex  // held during the first Write, and while Read finds that there is no more to read
+	dead  bool        // guarded by first: nothing comes any more
+
+	// Owned by the reader.
+	answered bool // something has come
+	waited   bool
 }
 
 // emptyFrame is a WebSocket message with an empty frame of WhatsApp's.
 const emptyFrame = "\x82\x03\x00\x00\x00"
 
-// Read reads. While the library waits for an answer in its handshake, it does not notice the end of the
+// Read reads. While the library waits for the answer in its handshake, it does not notice the end of the
 // connection for 20 s: it gets an empty answer instead, which ends the handshake at once. Later, it drops the
 // stanzas that it has received but not yet handled when the connection ends, so it learns of the end late: the
 // last stanza is the one that says why.
 func (w *wire) Read(p []byte) (int, error) {
 	n, err := w.ReadWriteCloser.Read(p)
+	w.answered = w.answered || n > 0
 	if err == nil || n > 0 || w.waited || w.closed.Load() {
 		return n, err
 	}
 	w.waited = true
-	if !w.wires.up.Load() {
+	if w.end() && !w.answered {
 		return copy(p, emptyFrame), nil
 	}
 	timer := time.NewTimer(w.wires.linger)
@@ -151,6 +158,30 @@ func (w *wire) Read(p []byte) (int, error) {
 	case <-w.wires.ctx.Done():
 	}
 	return 0, err
+}
+
+// end notes that nothing comes any more, and tells whether the library's handshake has begun. If it has not, it
+// never will: an answer that nobody waits for would hold the library's reader for ever.
+func (w *wire) end() bool {
+	w.first.Lock()
+	defer w.first.Unlock()
+	w.dead = true
+	return w.asked.Load()
+}
+
+// Write writes. The first time, it begins the handshake.
+func (w *wire) Write(p []byte) (int, error) {
+	if w.asked.Load() {
+		return w.ReadWriteCloser.Write(p)
+	}
+	w.first.Lock()
+	defer w.first.Unlock()
+	if w.dead {
+		return 0, net.ErrClosed
+	}
+	n, err := w.ReadWriteCloser.Write(p)
+	w.asked.Store(err == nil)
+	return n, err
 }
 
 // Close closes the connection and reports its end. The library does so after it has read everything.
