@@ -9,7 +9,6 @@ import (
 
 	"go.mau.fi/whatsmeow"
 	waBinary "go.mau.fi/whatsmeow/binary"
-	"go.mau.fi/whatsmeow/types"
 	"go.mau.fi/whatsmeow/types/events"
 
 	"github.com/pombal-api/pombal/internal/domain"
@@ -50,22 +49,9 @@ func newConnection(l *Link) (*connection, error) {
 	cli.ManualHistorySyncDownload = true
 	cli.DisableManualHistorySyncReceipt = true
 	cli.EmitAppStateEventsOnFullSync = true // the owner's name is among them
-	cli.PrePairCallback = func(types.JID, string, string) bool { return l.isWanted() }
 	cli.AddEventHandlerWithSuccessStatus(c.onEvent)
 	c.client = cli
 	return c, nil
-}
-
-// isWanted tells whether a phone may still be paired: after Close, nobody would learn of it.
-func (l *Link) isWanted() bool {
-	select {
-	case <-l.stop:
-		return false
-	case <-l.ended:
-		return false
-	default:
-		return true
-	}
 }
 
 // connect opens the connection and shakes hands.

@@ -64,7 +64,10 @@ func openSQLite(ctx context.Context, cfg Config, log libraryLog) (*sql.DB, *sqls
 	db.SetMaxOpenConns(1)
 	db.SetMaxIdleConns(1)
 	devices := sqlstore.NewWithDB(db, "sqlite", log)
-	if err = devices.Upgrade(ctx); err != nil {
+	if err = devices.Upgrade(ctx); err == nil {
+		_, err = db.ExecContext(ctx, createOwners)
+	}
+	if err != nil {
 		return nil, nil, errors.Join(err, db.Close())
 	}
 	return db, devices, nil
@@ -155,5 +158,9 @@ func upgradePostgres(ctx context.Context, address string, log libraryLog) (err e
 			return err
 		}
 	}
-	return sqlstore.NewWithDB(db, "pgx", log).Upgrade(ctx)
+	if err = sqlstore.NewWithDB(db, "pgx", log).Upgrade(ctx); err != nil {
+		return err
+	}
+	_, err = conn.ExecContext(ctx, createOwners)
+	return err
 }

@@ -9,9 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"go.mau.fi/whatsmeow/store"
 	"go.mau.fi/whatsmeow/store/sqlstore"
-	"go.mau.fi/whatsmeow/types"
 
 	"github.com/pombal-api/pombal/internal/domain"
 )
@@ -130,6 +128,9 @@ func (d *Driver) closeDevices() error {
 // Open returns a link of an instance, which begins to connect. It asks the device store, but not the network.
 // The link must be closed, even after its last event. An error means that the device could not be looked up,
 // and that nothing is known about the pairing.
+//
+// A target without JID may be paired all the same, when whoever opened the link before did not live to learn of
+// it. Then the first event is LinkPaired, and the login follows.
 func (d *Driver) Open(ctx context.Context, target domain.LinkTarget, sink domain.LinkSink) (*Link, error) {
 	l := &Link{
 		driver: d, target: target, sink: sink,
@@ -155,64 +156,6 @@ func (d *Driver) Open(ctx context.Context, target domain.LinkTarget, sink domain
 	d.links[l] = struct{}{}
 	go l.run() // Link.Close waits for it, and Driver.Close for all links
 	return l, nil
-}
-
-// find gives a link its device: the stored one, a new one when the instance has none, or nil when the one that
-// it had is gone. A failed look-up never makes a new device.
-func (d *Driver) find(ctx context.Context, l *Link) error {
-	if l.target.JID == "" {
-		l.device = d.devices.NewDevice()
-		l.device.Container = keeper{d.devices}
-		return nil
-	}
-	jid, err := types.ParseJID(l.target.JID)
-	if err != nil || jid.User == "" {
-		return errJID
-	}
-	l.jid = jid
-	if l.device, err = d.devices.GetDevice(ctx, jid); err != nil {
-		return fmt.Errorf("look up the device: %w", err)
-	}
-	if l.device != nil {
-		l.device.Container = keeper{d.devices}
-	}
-	return nil
-}
-
-// keeper is what a client's device is stored in. The library deletes a device whose pairing is gone, and then
-// changes it while its other goroutines use it; it does not when the deletion fails.
-type keeper struct{ devices *sqlstore.Container }
-
-var errDeleted = errors.New("whatsapp: the device is deleted, and left as it is in memory")
-
-// PutDevice stores a device.
-func (k keeper) PutDevice(ctx context.Context, device *store.Device) error {
-	paired := !device.Initialized
-	err := k.devices.PutDevice(ctx, device)
-	if paired {
-		device.Container = k // the library puts itself there
-	}
-	return err
-}
-
-// DeleteDevice deletes a device from the database. It always returns an error.
-func (k keeper) DeleteDevice(ctx context.Context, device *store.Device) error {
-	if err := k.devices.DeleteDevice(ctx, device); err != nil {
-		return err
-	}
-	return errDeleted
-}
-
-// forget deletes a device from the store. It does not mind when it is gone already.
-func (d *Driver) forget(ctx context.Context, jid types.JID) error {
-	if jid.IsEmpty() {
-		return nil
-	}
-	// Not through the library's Device, which its own goroutines may be using.
-	if err := d.devices.DeleteDevice(ctx, &store.Device{ID: &jid}); err != nil {
-		return fmt.Errorf("delete the device: %w", err)
-	}
-	return nil
 }
 
 // release is called by a link that has ended.

@@ -34,6 +34,7 @@ type Link struct {
 	sink   domain.LinkSink
 	log    *slog.Logger
 	device *store.Device   // nil when the pairing is gone
+	paired bool            // there was a pairing when the link was opened, known to whoever opened it or not
 	ctx    context.Context // of what the library does; ends last
 	cancel context.CancelFunc
 
@@ -46,6 +47,7 @@ type Link struct {
 	live    atomic.Pointer[connection]
 	stopped sync.Once
 	work    sync.WaitGroup // the goroutines besides run, and the open WebSockets: run waits for them
+	fresh   newPairing
 
 	// Owned by run.
 	conn    *connection
@@ -101,8 +103,11 @@ func (l *Link) begin() {
 		l.end(domain.LinkEvent{Kind: domain.LinkLoggedOut, Reason: domain.ReasonLoggedOut, Err: errMissing})
 		return
 	}
-	if !l.jid.IsEmpty() {
+	if l.paired {
 		l.profile.name = ownName(l.device)
+		if l.target.JID == "" {
+			l.emit(domain.LinkEvent{Kind: domain.LinkPaired, JID: l.jid.String(), Phone: l.jid.User})
+		}
 	}
 	l.wakeIn(l.driver.times.login, l.stuck)
 	l.dial()

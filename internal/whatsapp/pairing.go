@@ -45,6 +45,10 @@ func (c *connection) onCodes(codes []string) {
 
 func (l *Link) showCode(life time.Duration) {
 	if len(l.pairing.codes) == 0 {
+		if !l.fresh.jid().IsEmpty() { // at the last moment
+			l.wakeIn(l.driver.times.login, l.stuck)
+			return
+		}
 		l.endPairing(domain.ReasonPairingTimeout, nil)
 		return
 	}
@@ -55,11 +59,24 @@ func (l *Link) showCode(life time.Duration) {
 	l.wakeIn(life, func() { l.showCode(next) })
 }
 
+// errHalfPaired tells of a device that is stored, while nobody knows whether WhatsApp has been told.
+var errHalfPaired = errors.New("whatsapp: the pairing may be complete or not, which the next login shows")
+
+// endPairing ends a link that shows codes.
 func (l *Link) endPairing(reason domain.ReasonCode, err error) {
+	if !l.fresh.refuse().IsEmpty() {
+		l.down(domain.ReasonConnectionLost, errors.Join(errHalfPaired, err))
+		return
+	}
 	l.end(domain.LinkEvent{Kind: domain.LinkPairingEnded, Reason: reason, Err: err})
 }
 
 func (c *connection) onPairingFailed(err error) {
+	if _, ok := errors.AsType[*whatsmeow.PairDatabaseError](err); ok {
+		c.link.forgetSoon() // WhatsApp has been told that it failed
+		c.link.end(domain.LinkEvent{Kind: domain.LinkPairingEnded, Reason: domain.ReasonPairingFailed, Err: err})
+		return
+	}
 	c.link.endPairing(domain.ReasonPairingFailed, err)
 }
 
@@ -80,7 +97,7 @@ func (c *connection) onPaired(jid types.JID) {
 // type instead of scanning the QR code. It waits until codes are shown. The code arrives as LinkPairingCode;
 // when WhatsApp refuses, the link ends with LinkPairingEnded.
 func (l *Link) RequestPairingCode(ctx context.Context, phone string) error {
-	if l.target.JID != "" {
+	if l.paired {
 		return errPaired
 	}
 	select {
@@ -118,7 +135,7 @@ func (c *connection) requestCode(ctx context.Context, phone string) error {
 	}
 	err = fmt.Errorf("ask for a pairing code: %w", err)
 	if _, ok := errors.AsType[*whatsmeow.DisconnectedError](err); !ok && !errors.Is(err, whatsmeow.ErrNotConnected) {
-		c.tell(func() { c.onPairingFailed(err) })
+		c.tell(func() { c.onPairingFailed(err) }) //nolint:contextcheck // in the link's goroutine, under its own context
 	}
 	return err
 }

@@ -62,8 +62,12 @@ func (l *Link) unlink(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Until(deadline)*3/5)
 	defer cancel()
 	var jid types.JID
+	underway := l.fresh.refuse()
 	if !l.ask(func() { jid, l.silent = l.jid, true }) {
 		return errEnded
+	}
+	if jid.IsEmpty() { // a pairing that is under way is waited for
+		jid = underway
 	}
 	if jid.IsEmpty() {
 		return nil
@@ -90,20 +94,28 @@ func (l *Link) unlink(ctx context.Context) error {
 // forgetTime is how long it may take to delete a device, even when there is no time left.
 const forgetTime = 2 * time.Second
 
+// address is that of the link's device, even if its pairing did not get far. It is for run, and for anybody
+// after done.
+func (l *Link) address() types.JID {
+	if l.jid.IsEmpty() {
+		return l.fresh.jid()
+	}
+	return l.jid
+}
+
 // forget deletes the device of a link that is closed.
 func (l *Link) forget(ctx context.Context) error {
 	deadline, _ := ctx.Deadline()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(time.Until(deadline), forgetTime))
 	defer cancel()
-	return l.driver.forget(ctx, l.jid)
+	return l.driver.forget(ctx, l.target, l.address())
 }
 
-// forgetSoon deletes the device of a link whose pairing is gone. The library does so too, but its deletion may
-// be cut short by the end of the link.
+// forgetSoon deletes the device of a link whose pairing is gone.
 func (l *Link) forgetSoon() {
 	ctx, cancel := context.WithTimeout(l.ctx, forgetTime)
 	defer cancel()
-	if err := l.driver.forget(ctx, l.jid); err != nil {
+	if err := l.driver.forget(ctx, l.target, l.address()); err != nil {
 		l.log.Warn("whatsapp: a device without a pairing stays in the store", slog.Any("error", err))
 	}
 }
