@@ -33,6 +33,10 @@ func (k *keeper) onEvent(e domain.LinkEvent) {
 
 // onCode shows a code, and waits for the next one.
 func (k *keeper) onCode(e domain.LinkEvent) {
+	if k.lateLook && k.isLate() {
+		k.fail(domain.ReasonPairingTimeout, 0, nil)
+		return
+	}
 	if e.Kind == domain.LinkQR && k.wish.Method == domain.PairByCode {
 		return // a sign of life only: the customer wants another kind
 	}
@@ -59,6 +63,7 @@ func (k *keeper) onConnected(e domain.LinkEvent) {
 	k.stuckAt = time.Time{}
 	k.stableAt = now.Add(stableAfter)
 	k.seen(now)
+	k.pingAt = now.Add(time.Duration(float64(firstPing) * k.t.m.cfg.Rand()))
 	f := domain.LinkFact{State: profile(e), Code: &domain.LinkCode{}, RetryAt: &time.Time{}}
 	if e.JID != "" && e.JID != k.jid {
 		k.jid = e.JID
@@ -177,6 +182,8 @@ func (k *keeper) surrender(reason domain.ReasonCode) {
 	}
 	if k.jid == "" {
 		f.JID = new("")
+		f.State.Phone, f.State.ProfileName = new(""), new("")
+		f.State.ProfilePicURL, f.State.ProfileStatus = new(""), new("")
 	}
 	k.finish(f)
 }

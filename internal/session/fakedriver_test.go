@@ -121,6 +121,9 @@ func (l *fakeLink) RequestPairingCode(ctx context.Context, phone string) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	if _, in, _ := l.at(); in {
+		return errors.New("paired already")
+	}
 	l.emit(domain.LinkEvent{Kind: domain.LinkPairingCode, Text: "CODE-" + phone, ExpiresAt: time.Now().Add(time.Minute)})
 	return nil
 }

@@ -20,7 +20,9 @@ const (
 	stableAfter = time.Minute
 	// A ping follows between pingLeast and pingMost after the last sign of life.
 	pingLeast, pingMost = 20 * time.Second, 40 * time.Second
-	pingTimeout         = 10 * time.Second
+	// firstPing is the longest time until the ping that tells the latency of a new connection.
+	firstPing   = time.Second
+	pingTimeout = 10 * time.Second
 	// pingAgain is how soon a failed ping is repeated; two in a row end the connection.
 	pingAgain = time.Second
 	// silentFor is how long a connection counts as such without a sign of life, whatever pings do.
@@ -49,8 +51,10 @@ type keeper struct {
 	attempt  int  // numbers the attempts: news of earlier ones are stale
 	online   bool // the link is logged in
 	aliveAt  time.Time
-	misses   int // pings in a row that failed
-	failures int // attempts in a row that failed
+	misses   int  // pings in a row that failed
+	failures int  // attempts in a row that failed
+	looked   bool // the driver has been asked
+	lateLook bool // the current link was opened too late for codes
 
 	shown      domain.Status // the status on record; "" when not known
 	shownWhy   domain.ReasonCode
@@ -179,9 +183,15 @@ func (k *keeper) dialInTurn() {
 	k.dial()
 }
 
-// dial begins an attempt to connect.
+// isLate reports whether the customer has given up waiting for a code.
+func (k *keeper) isLate() bool {
+	return k.jid == "" && k.now().Sub(k.wish.AskedAt) > pairingLasts
+}
+
+// dial begins an attempt to connect. Even when it is too late for codes, the driver is asked once: it may have a
+// pairing that the node before did not live to record.
 func (k *keeper) dial() {
-	if k.jid == "" && k.now().Sub(k.wish.AskedAt) > pairingLasts {
+	if k.lateLook = k.isLate(); k.lateLook && k.looked {
 		k.fail(domain.ReasonPairingTimeout, 0, nil)
 		return
 	}
@@ -193,6 +203,7 @@ func (k *keeper) dial() {
 		k.fail(domain.ReasonConnectionLost, 0, err)
 		return
 	}
+	k.looked = true
 	k.stuckAt = k.now().Add(stuckAfter)
 	if k.jid == "" && k.wish.Method == domain.PairByCode {
 		k.askForCode()
@@ -264,7 +275,7 @@ func (k *keeper) aside(timeout time.Duration, call func(context.Context, Link) e
 func (k *keeper) askForCode() {
 	phone := k.wish.Phone
 	k.aside(stuckAfter, func(ctx context.Context, l Link) error { return l.RequestPairingCode(ctx, phone) }, func(err error) {
-		if err != nil { // the link has its own word on why; if it says nothing, the attempt is over soon
+		if err != nil && k.jid == "" { // the link has its own word on why; if it says nothing, the attempt is over soon
 			k.log("no pairing code was given", err)
 			k.stuckAt = k.now().Add(settleFor)
 		}

@@ -11,7 +11,8 @@ import (
 type Driver interface {
 	// Open begins one attempt to connect. It reaches no network before it returns; what happens is told to
 	// sink. The link lives until LinkDown, LinkLoggedOut or LinkPairingEnded, or until it is closed. An
-	// error means that nothing was begun; it must never be answered by a new pairing.
+	// error means that nothing was begun; it must never be answered by a new pairing. For a target without
+	// JID, LinkPaired may come first and no code at all: the driver kept a pairing that nobody recorded.
 	Open(ctx context.Context, t domain.LinkTarget, sink domain.LinkSink) (Link, error)
 }
 
@@ -23,7 +24,7 @@ type Link interface {
 	// Ping makes a round trip to the server. Close may be called meanwhile, which ends it.
 	Ping(ctx context.Context) (time.Duration, error)
 	// Logout unlinks the device at WhatsApp, waiting for the login as long as ctx allows, and forgets it
-	// here even if that fails. Close is still needed.
+	// here even if that fails. Without a device, it does nothing. Close is still needed.
 	Logout(ctx context.Context) error
 	// Close drops the connection and keeps the pairing. No event comes after it returns. It may be repeated.
 	Close()

@@ -47,11 +47,8 @@ func (k *keeper) obey() {
 	k.surrender(domain.ReasonDisconnectedByUser)
 }
 
-// logOut unlinks the device, if there is one.
+// logOut unlinks the device, if there is one: perhaps one that nobody has learned of.
 func (k *keeper) logOut() {
-	if k.jid == "" {
-		return
-	}
 	ctx, cancel := context.WithTimeout(k.ctx, logoutTimeout)
 	defer cancel()
 	if k.link == nil {
