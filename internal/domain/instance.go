@@ -85,7 +85,7 @@ type InstanceState struct {
 	ProfileName   *string
 	ProfilePicURL *string
 	ProfileStatus *string
-	ConnectedAt   time.Time
+	ConnectedAt   time.Time // a Status that is not connected clears it
 	LastSeenAt    time.Time // changes neither UpdatedAt nor Version: it is no change that a caller would act on
 	At            time.Time // when it became known: the new UpdatedAt, if anything else changes
 }

@@ -153,6 +153,9 @@ func patchState(in *domain.Instance, st domain.InstanceState) {
 	set(&in.ProfileName, st.ProfileName)
 	set(&in.ProfilePicURL, st.ProfilePicURL)
 	set(&in.ProfileStatus, st.ProfileStatus)
+	if st.Status != nil && *st.Status != domain.StatusConnected {
+		in.ConnectedAt = time.Time{}
+	}
 	pickTime(&in.ConnectedAt, st.ConnectedAt)
 	pickTime(&in.LastSeenAt, st.LastSeenAt)
 }

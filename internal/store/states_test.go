@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/pombal-api/pombal/internal/domain"
 	"github.com/pombal-api/pombal/internal/store"
@@ -14,7 +15,9 @@ import (
 func TestStates_SetAndClear(t *testing.T) {
 	onEngines(t, func(t *testing.T, f *fixture) {
 		ctx := t.Context()
-		a, b := addInstance(t, f.mine, full("a")), addInstance(t, f.mine, domain.Instance{Name: "b"})
+		online := full("a")
+		online.Status = domain.StatusConnected
+		a, b := addInstance(t, f.mine, online), addInstance(t, f.mine, domain.Instance{Name: "b"})
 		set := func(what string, states ...domain.InstanceState) {
 			t.Helper()
 			if err := f.mine.SetInstanceStates(ctx, states); err != nil {
@@ -35,6 +38,7 @@ func TestStates_SetAndClear(t *testing.T) {
 
 		a.Status, a.Reason, a.Phone, a.ProfileName = domain.StatusDisconnected, "", "", ""
 		a.ProfilePicURL, a.ProfileStatus, a.UpdatedAt, a.Version = "", "", stored(70), 5
+		a.ConnectedAt = time.Time{} // it is not
 		b.Status, b.Phone, b.ProfileName, b.ProfilePicURL = domain.StatusConnected, "5521777", "B", "https://b"
 		b.ProfileStatus, b.ConnectedAt, b.LastSeenAt, b.UpdatedAt, b.Version = "hi", stored(71), stored(72), stored(73), 2
 		clear := new("")
