@@ -10,29 +10,31 @@ import (
 	"code.dny.dev/ssrf"
 )
 
-// maxURL is how many bytes a webhook URL may have.
+// maxURL is how many bytes a URL may have.
 const maxURL = 2048
 
-// URLPolicy decides which URLs customers may register.
+// URLPolicy decides which URLs customers may give, and which addresses may be called because of them. It is safe
+// for concurrent use.
 type URLPolicy struct {
 	guard *ssrf.Guardian
+	never []netip.Prefix
 	// private permits loopback and private addresses: only for development.
 	private bool
 }
 
 // NewURLPolicy returns the policy of a public service, or, with private, one that also permits this
-// machine and its network.
+// machine and its network. What tells machines in a cloud their secrets is never permitted.
 func NewURLPolicy(private bool) *URLPolicy {
 	return &URLPolicy{
 		private: private,
-		guard: ssrf.New(ssrf.WithAnyPort(), ssrf.WithAnyNetwork(),
-			// Azure's host agent answers on a public address.
-			ssrf.WithDeniedV4Prefixes(netip.MustParsePrefix("168.63.129.16/32"))),
+		never:   neverCalled(),
+		guard:   ssrf.New(ssrf.WithAnyPort(), ssrf.WithAnyNetwork(), ssrf.WithDeniedV4Prefixes(azureAgent())),
 	}
 }
 
-// Check returns nil for a URL that may be registered, else a sentence that says what is wrong with it.
-// It looks at the text only: names are resolved, and their addresses judged, when something is sent.
+// Check returns nil for a URL that may be registered for a webhook, else a sentence that says what is wrong
+// with it. It looks at the text only: names are resolved, and their addresses judged by Control, when something
+// is sent.
 func (p *URLPolicy) Check(raw string) error {
 	if len(raw) > maxURL {
 		return errors.New("It is longer than 2,048 characters.")
@@ -57,13 +59,13 @@ func (p *URLPolicy) checkHost(host string) error {
 	if host == "" {
 		return errors.New("It names no host.")
 	}
-	if p.private {
-		return nil
-	}
 	if ip, err := netip.ParseAddr(host); err == nil {
-		if ip.Zone() != "" || p.guard.SafeAddr(ip) != nil {
-			return errors.New("Its address is not public.")
-		}
+		return p.checkAddr(ip)
+	}
+	if !isASCII(host) { // it was percent-encoded
+		return errors.New("It is not a well-formed URL.")
+	}
+	if p.private {
 		return nil
 	}
 	return checkName(strings.ToLower(strings.TrimSuffix(host, ".")))
