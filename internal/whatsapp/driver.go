@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"syscall"
 	"time"
 
 	"go.mau.fi/whatsmeow/store/sqlstore"
@@ -22,6 +23,10 @@ type Config struct {
 	DataDir string
 	// MaxConns bounds the connections to PostgreSQL; 0 for two per CPU and at least 4.
 	MaxConns int
+	// ProxyControl judges the address of an instance's proxy when its name has been resolved, as a
+	// net.Dialer.Control does: customers choose their proxies. nil permits all. It has no say in direct
+	// connections to WhatsApp.
+	ProxyControl func(network, address string, c syscall.RawConn) error
 	// Log receives what the driver and the library have to say, without secrets; nil discards it.
 	Log *slog.Logger
 }
@@ -59,6 +64,7 @@ type Driver struct {
 	devices *sqlstore.Container
 	times   times
 	sandbox string // where all connections go instead of WhatsApp; "" in production
+	control controlFunc
 
 	ctx    context.Context // of all links
 	cancel context.CancelFunc
@@ -78,7 +84,7 @@ func Open(ctx context.Context, cfg Config, options ...Option) (*Driver, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	d := &Driver{log: cfg.Log, times: standardTimes(), links: make(map[*Link]struct{})}
+	d := &Driver{log: cfg.Log, control: cfg.ProxyControl, times: standardTimes(), links: make(map[*Link]struct{})}
 	for _, option := range options {
 		if err := option(d); err != nil {
 			return nil, err

@@ -2,6 +2,7 @@ package whatsapp
 
 import (
 	"database/sql"
+	"syscall"
 	"time"
 )
 
@@ -17,6 +18,14 @@ func CodeTimes(first, next time.Duration) Option {
 func LoginTime(limit time.Duration) Option {
 	return func(d *Driver) error {
 		d.times.login = limit
+		return nil
+	}
+}
+
+// ProxyControl sets Config.ProxyControl.
+func ProxyControl(control func(network, address string, c syscall.RawConn) error) Option {
+	return func(d *Driver) error {
+		d.control = control
 		return nil
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"syscall"
 	"time"
 
 	"golang.org/x/net/proxy"
@@ -23,6 +24,9 @@ const (
 // dialFunc opens a connection, as net.Dialer.DialContext does.
 type dialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
 
+// controlFunc judges an address before a socket is connected, as net.Dialer.Control does.
+type controlFunc func(network, address string, c syscall.RawConn) error
+
 // proxyError is what went wrong with a proxy, in contrast to what is behind it.
 type proxyError struct{ err error }
 
@@ -34,13 +38,14 @@ func (e *proxyError) Unwrap() error { return e.err }
 
 var errProxyURL = errors.New("the address must be http://, https:// or socks5:// with a host")
 
-// newDial returns how connections are opened: directly, or through the proxy and in no other way. The
-// environment's proxies are never asked.
-func newDial(address string) (dialFunc, error) {
+// newDial returns how connections are opened: directly, or through the proxy and in no other way, if control
+// (nil permits all) agrees with its address. The environment's proxies are never asked.
+func newDial(address string, control controlFunc) (dialFunc, error) {
 	direct := &net.Dialer{Timeout: dialTime, KeepAlive: 30 * time.Second}
 	if address == "" {
 		return direct.DialContext, nil
 	}
+	direct.Control = control
 	u, err := url.Parse(address)
 	if err != nil || u.Hostname() == "" {
 		return nil, &proxyError{errProxyURL} // the cause would show the password

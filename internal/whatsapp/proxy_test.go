@@ -11,11 +11,13 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/pombal-api/pombal/internal/domain"
 	"github.com/pombal-api/pombal/internal/fakewa"
 	"github.com/pombal-api/pombal/internal/testkit"
+	"github.com/pombal-api/pombal/internal/whatsapp"
 )
 
 // testProxy passes connections on, if it likes them.
@@ -192,6 +194,48 @@ func TestProxiesThatCannotWork(t *testing.T) {
 	}
 	to.ProxyURL = ""
 	open(t, d, to).await(t, domain.LinkConnected) // the environment's proxy is none of ours
+}
+
+// TestProxiesThatAreNotPermitted names proxies whose address is refused when it is known.
+func TestProxiesThatAreNotPermitted(t *testing.T) {
+	t.Parallel()
+	for _, scheme := range []string{"http", "https", "socks5", "socks5h"} {
+		t.Run(scheme, func(t *testing.T) {
+			t.Parallel()
+			h := newHost(t)
+			var called atomic.Int64
+			p := newProxy(t, func(net.Conn) (string, error) {
+				called.Add(1)
+				return "", errStranger
+			})
+			_, port, err := net.SplitHostPort(p.addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var judged atomic.Int64
+			d := h.newSQLiteDriver(t, whatsapp.ProxyControl(func(_, address string, _ syscall.RawConn) error {
+				if host, to, err := net.SplitHostPort(address); err != nil || to != port || net.ParseIP(host) == nil {
+					t.Errorf("judges %q", address)
+				}
+				judged.Add(1)
+				return errStranger
+			}))
+			to := target("")
+			to.ProxyURL = scheme + "://ana:s3cret@localhost:" + port
+			e := open(t, d, to).await(t, domain.LinkDown)
+			if e.Reason != domain.ReasonProxyFailed || !errors.Is(e.Err, errStranger) || strings.Contains(e.Err.Error(), "s3cret") {
+				t.Errorf("down: %+v", e)
+			}
+			if n := called.Load(); n != 0 || judged.Load() == 0 || h.Stats().Dials != 0 {
+				t.Errorf("%d connections to the proxy, %d to the server", n, h.Stats().Dials)
+			}
+			judged.Store(0)
+			open(t, d, target("")).await(t, domain.LinkQR)
+			if n := judged.Load(); n != 0 {
+				t.Errorf("%d direct connections were judged", n)
+			}
+		})
+	}
 }
 
 // deadAddress is where nobody listens.

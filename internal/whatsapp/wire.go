@@ -29,7 +29,7 @@ type wires struct {
 }
 
 func newWires(l *Link, onEnd func()) (*wires, error) {
-	dial, err := newDial(l.target.ProxyURL)
+	dial, err := newDial(l.target.ProxyURL, l.driver.control)
 	if err != nil {
 		return nil, err
 	}
