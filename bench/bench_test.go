@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pombal-api/pombal/bench/internal/sessions"
 	"github.com/pombal-api/pombal/internal/testkit"
 	"github.com/pombal-api/pombal/internal/testkit/apitest"
 )
@@ -37,7 +38,7 @@ func TestEverything(t *testing.T) {
 	postgres := testkit.NewPostgres(t) // skips where there is none
 	report := filepath.Join(t.TempDir(), "report.json")
 	args := []string{
-		"-postgres", postgres, "-rows", "60000", "-sqlite-rows", "3000", "-conns", "1,32", "-rounds", "1", "-slice", "20ms",
+		"-postgres", postgres, "-suites", "list,growth", "-rows", "60000", "-sqlite-rows", "3000", "-conns", "1,32", "-rounds", "1", "-slice", "20ms",
 		"-growth-rounds", "1", "-growth-slice", "10ms", "-json", report,
 	}
 	var out bytes.Buffer
@@ -62,11 +63,76 @@ func TestEverything(t *testing.T) {
 	}
 }
 
+// TestSessions keeps a few sessions: that all come, and come back, is checked by the benchmark itself.
+func TestSessions(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it starts a PostgreSQL server and some processes")
+	}
+	postgres := testkit.NewPostgres(t) // skips where there is none
+	report := filepath.Join(t.TempDir(), "report.json")
+	args := []string{
+		"-postgres", postgres, "-suites", "sessions", "-sessions", "3,12", "-session-rounds", "1", "-session-idle", "10ms",
+		"-session-calm", "10ms", "-json", report,
+	}
+	var out bytes.Buffer
+	if err := run(t.Context(), args, &out); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"| sessions, SQLite |", "| sessions, PostgreSQL |", "| 12, pombal |"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the report has no %q:\n%s", want, &out)
+		}
+	}
+	var saved struct {
+		Sessions []*sessionRun `json:"sessions"`
+	}
+	raw, err := os.ReadFile(report)
+	if err == nil {
+		err = json.Unmarshal(raw, &saved)
+	}
+	if err != nil || len(saved.Sessions) != 2*2*2 {
+		t.Fatalf("the saved report has %d runs: %v", len(saved.Sessions), err)
+	}
+	for _, r := range saved.Sessions {
+		if r.Cold.Dials.Total < r.Size || r.Cut.Dials.Total < r.Size || r.Ready.Collected.RSS <= r.Base.RSS || goroutinesEach(r) < 3 {
+			t.Errorf("%s on %s: %+v", r.Variant, r.Engine, r)
+		}
+	}
+}
+
+// TestSessionGoals judges made-up runs.
+func TestSessionGoals(t *testing.T) {
+	t.Parallel()
+	at := func(kilobytes int64) sessions.Figures {
+		return sessions.Figures{RSS: kilobytes << 10, Goroutines: 6_004}
+	}
+	good := &sessionRun{
+		Engine: engineSQLite, Variant: variantPombal, Size: goalSessions,
+		Ready: memory{Found: at(200_000)}, Settled: memory{Found: at(240_000)},
+		Cut: rush{Seconds: 8, Dials: sessions.Dials{PeakPerSecond: 155}},
+	}
+	bad := &sessionRun{
+		Engine: enginePostgres, Variant: variantPombal, Size: goalSessions,
+		Ready: memory{Found: at(260_000)}, Settled: memory{Found: at(260_000)},
+		Cut: rush{Seconds: 11, Dials: sessions.Dials{PeakPerSecond: 1_000}},
+	}
+	bad.Ready.Found.Goroutines = 7_000
+	for _, v := range (&report{Sessions: []*sessionRun{good, bad}}).judge() {
+		want := reached
+		if strings.HasPrefix(v.Goal, enginePostgres) {
+			want = missed
+		}
+		if v.Verdict != want {
+			t.Errorf("%s: measured %s, %s", v.Goal, v.Measured, v.Verdict)
+		}
+	}
+}
+
 func TestFlags(t *testing.T) {
 	t.Parallel()
 	for args, want := range map[string]string{
 		"-suites nothing": "no suite", "-conns 0": "between 1 and 1000", "-rounds 0": "at least one round",
-		"-rows -1": "-rows must be", "more": "unknown argument",
+		"-rows -1": "-rows must be", "-sessions 1501": "between 1 and 1500", "-session-rounds 0": "at least one round", "more": "unknown argument",
 	} {
 		if _, err := parseOptions(strings.Fields(args), &bytes.Buffer{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: the error is %v, not one with %q", args, err, want)

@@ -26,6 +26,7 @@ type options struct {
 	sessions      []int
 	sessionRounds int
 	sessionIdle   time.Duration
+	sessionCalm   time.Duration
 	postgres      string
 	sharedBuffers string
 	binary        string
@@ -66,12 +67,13 @@ func parseOptions(args []string, errOut io.Writer) (*options, error) {
 	sizes := f.String("sessions", "100,500,1000", "how many instances the sessions suite keeps connected")
 	f.IntVar(&o.sessionRounds, "session-rounds", 3, "rounds of the sessions suite; each starts every process once, for each number of instances")
 	f.DurationVar(&o.sessionIdle, "session-idle", 30*time.Second, "how long the sessions suite watches the most instances doing nothing; keepalives are up to 30s apart")
+	f.DurationVar(&o.sessionCalm, "session-calm", time.Second, "how long sessions are left alone before their memory is measured: profiles arrive, states are recorded")
 	f.StringVar(&o.postgres, "postgres", "", "`URL` of a server on which to make a database, as a superuser; without it a private server is started")
 	f.StringVar(&o.sharedBuffers, "shared-buffers", defaultBuffers(), "shared_buffers of the private server")
 	f.StringVar(&o.binary, "binary", "", "the pombal binary to measure; without it the one of this tree is built")
 	f.StringVar(&o.baseline, "baseline", "", "another pombal binary, to measure in the same rounds of the list suite, such as that of an earlier commit")
 	f.StringVar(&o.json, "json", "", "`file` for every single measurement")
-	f.StringVar(&o.profileDir, "profile", "", "measure nothing; write CPU profiles of the service and of the floor at 32 connections to this `folder`")
+	f.StringVar(&o.profileDir, "profile", "", "measure nothing; write profiles to this `folder`: of the processors for the list suite, at 32 connections, and of processors and heap for the sessions suite")
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
@@ -116,7 +118,7 @@ func numbers(flag, text string, most int) (list []int, err error) {
 
 // needsData tells whether a suite runs that asks the service for instances.
 func (o *options) needsData() bool {
-	return o.suites[suiteList] || o.suites[suiteGrowth] || o.profileDir != ""
+	return o.suites[suiteList] || o.suites[suiteGrowth]
 }
 
 func (o *options) check() error {

@@ -13,15 +13,26 @@ import (
 // profileTime is how long each server is asked while it is profiled.
 const profileTime = 10 * time.Second
 
-// profile writes CPU profiles of the service and of the floor, each under the same load.
+// profile writes profiles instead of measuring: of the list call, and of connected instances.
 func profile(ctx context.Context, s *stage, o *options) error {
 	dir, err := filepath.Abs(o.profileDir)
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // profiles hold no secrets
+	if err = os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // profiles hold no secrets
 		return err
 	}
+	if o.suites[suiteList] {
+		err = profileList(ctx, s, dir)
+	}
+	if err == nil && o.suites[suiteSessions] {
+		err = (&sessionSuite{stage: s, profiles: dir}).run(ctx)
+	}
+	return err
+}
+
+// profileList writes CPU profiles of the service and of the floor, each under the same load.
+func profileList(ctx context.Context, s *stage, dir string) error {
 	parts := map[string]script{
 		variantFloor:  {Floor: s.floorConfig()},
 		variantPombal: {Node: node{DatabaseURL: s.databaseURL, Secret: s.secret, Plans: plans()}},

@@ -52,9 +52,10 @@ type idleness struct {
 
 // sessionSuite measures connected instances, and bare clients of the library for comparison.
 type sessionSuite struct {
-	stage *stage
-	cast  []*sessionEngine
-	runs  []*sessionRun
+	stage    *stage
+	profiles string // folder for profiles; "" for none
+	cast     []*sessionEngine
+	runs     []*sessionRun
 }
 
 // sessionEngine is a database engine with devices, and the fake WhatsApp that knows them.
@@ -67,7 +68,6 @@ type sessionEngine struct {
 	server *child.Server // the fake WhatsApp
 	host   *sessions.Remote
 	addr   string // for clients
-	paired time.Duration
 }
 
 func (u *sessionSuite) run(ctx context.Context) error {
@@ -124,8 +124,7 @@ func (u *sessionSuite) prepare(ctx context.Context, name string) (*sessionEngine
 	if e.jids, err = sessions.Prepare(ctx, e.script(variantPombal, most), e.host, most); err != nil {
 		return nil, err
 	}
-	e.paired = time.Since(began)
-	s.log.InfoContext(ctx, "paired", "engine", name, "instances", most, "took", e.paired.Round(10*time.Millisecond))
+	s.log.InfoContext(ctx, "paired", "engine", name, "instances", most, "took", time.Since(began).Round(10*time.Millisecond))
 	for size, store := range e.stores {
 		if size == most {
 			continue
@@ -187,7 +186,7 @@ func (u *sessionSuite) measure(ctx context.Context, variant string, size, round 
 			return fmt.Errorf("start on %s: %w", e.name, err)
 		}
 	}
-	if err = each(all, func(m *measured) error { return m.weigh(ctx, &m.Ready) }); err != nil {
+	if err = each(all, func(m *measured) error { return m.weigh(ctx, &m.Ready, "ready") }); err != nil {
 		return err
 	}
 	if idle {
@@ -213,12 +212,24 @@ func each(all []*measured, do func(*measured) error) error {
 	return nil
 }
 
+func (m *measured) name() string {
+	return fmt.Sprintf("sessions-%s-%s-%d-%d", m.Engine, m.Variant, m.Size, m.Round)
+}
+
+// profile names the file of a profile.
+func (m *measured) profile(of string) string {
+	return filepath.Join(m.suite.profiles, m.name()+"-"+of+".prof")
+}
+
 // start starts the process and waits until all its sessions are connected.
 func (m *measured) start(ctx context.Context) error {
 	return m.rush(ctx, &m.Cold, func() error {
-		name := fmt.Sprintf("sessions-%s-%s-%d-%d", m.Engine, m.Variant, m.Size, m.Round)
+		part := script{Sessions: m.engine.script(m.Variant, m.Size)}
+		if m.suite.profiles != "" {
+			part.Profile = m.profile("cpu")
+		}
 		var err error
-		if m.server, err = m.suite.stage.cast(ctx, name, roleSessions, script{Sessions: m.engine.script(m.Variant, m.Size)}); err != nil {
+		if m.server, err = m.suite.stage.cast(ctx, m.name(), roleSessions, part); err != nil {
 			return err
 		}
 		m.remote = sessions.NewRemote(m.server.Addr)
@@ -242,7 +253,7 @@ func (m *measured) cut(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return m.weigh(ctx, &m.Settled)
+	return m.weigh(ctx, &m.Settled, "settled")
 }
 
 // patience is how long everything may take to connect.
@@ -286,17 +297,29 @@ func (m *measured) rush(ctx context.Context, r *rush, do func() error) error {
 	return err
 }
 
-// calm is how long a process is left alone before it is weighed: profiles arrive, states are recorded.
-const calm = 2 * time.Second
-
 // weigh measures the memory, first as it is, then without what is free.
-func (m *measured) weigh(ctx context.Context, w *memory) error {
+func (m *measured) weigh(ctx context.Context, w *memory, when string) error {
+	if err := wait(ctx, m.suite.stage.options.sessionCalm); err != nil {
+		return err
+	}
+	err := errors.Join(m.remote.Get(ctx, "/figures", &w.Found), m.remote.Get(ctx, "/figures?collect=1", &w.Collected))
+	if err != nil || m.suite.profiles == "" {
+		return err
+	}
+	var heap []byte
+	if err = m.remote.Get(ctx, "/profile?of=heap", &heap); err != nil {
+		return err
+	}
+	return os.WriteFile(m.profile("heap-"+when), heap, 0o644) //nolint:gosec // a profile holds no secrets
+}
+
+func wait(ctx context.Context, d time.Duration) error {
 	select {
-	case <-time.After(calm):
+	case <-time.After(d):
+		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	return errors.Join(m.remote.Get(ctx, "/figures", &w.Found), m.remote.Get(ctx, "/figures?collect=1", &w.Collected))
 }
 
 // idle measures processes that are left alone, all at the same time.
@@ -312,10 +335,8 @@ func (u *sessionSuite) idle(ctx context.Context, all []*measured) error {
 		return err
 	}
 	began := time.Now()
-	select {
-	case <-time.After(u.stage.options.sessionIdle):
-	case <-ctx.Done():
-		return ctx.Err()
+	if err = wait(ctx, u.stage.options.sessionIdle); err != nil {
+		return err
 	}
 	seconds := time.Since(began).Seconds()
 	later, err := u.databaseCPU()
@@ -347,17 +368,17 @@ func (u *sessionSuite) databaseCPU() (time.Duration, error) {
 // measurement of m.
 func (u *sessionSuite) listen(m *measured) (func() (float64, error), error) {
 	began := time.Now()
-	total, own, err := u.usage(m)
+	total, own, failed := u.usage(m)
 	return func() (float64, error) {
 		totalNow, ownNow, err := u.usage(m)
 		used := totalNow.Busy - total.Busy + totalNow.Stolen - total.Stolen - (ownNow - own)
 		return max(0, used.Seconds()) / time.Since(began).Seconds(), err
-	}, err
+	}, failed
 }
 
 // usage returns what the machine has used, and what of that belongs to the measurement of m: everything that
 // the suite has started, and the suite itself.
-func (u *sessionSuite) usage(m *measured) (total machine.Usage, own time.Duration, err error) {
+func (u *sessionSuite) usage(m *measured) (machine.Usage, time.Duration, error) {
 	pids := []int{os.Getpid()}
 	for _, e := range u.cast {
 		pids = append(pids, e.server.PID)
@@ -365,17 +386,12 @@ func (u *sessionSuite) usage(m *measured) (total machine.Usage, own time.Duratio
 	if m.server != nil {
 		pids = append(pids, m.server.PID)
 	}
+	own, err := u.databaseCPU()
 	for _, pid := range pids {
-		used, err := machine.ProcessCPU(pid)
-		if err != nil {
-			return total, 0, err
-		}
+		used, failed := machine.ProcessCPU(pid)
 		own += used
+		err = errors.Join(err, failed)
 	}
-	database, err := u.databaseCPU()
-	if err != nil {
-		return total, 0, err
-	}
-	total, err = machine.TotalCPU()
-	return total, own + database, err
+	total, failed := machine.TotalCPU()
+	return total, own, errors.Join(err, failed)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/pombal-api/pombal/bench/internal/sessions"
@@ -29,40 +30,58 @@ func (r *report) sessionSizes() []int {
 	return slices.Compact(sizes)
 }
 
-// figure is one thing that is measured of a run.
+// figure is a column of the report.
 type figure struct {
 	name   string
 	format string
-	of     func(*sessionRun) float64
+	of     func(*sessionRun) float64 // NaN when it was not measured
+	more   func(*sessionRun) float64 // in brackets; nil for nothing
+	ratio  bool                      // whether it makes sense to compare it with the floor's
 }
 
-// sessionFigures returns the columns of the report.
 func sessionFigures() []figure {
 	return []figure{
-		{"KB each", "%.0f", func(r *sessionRun) float64 { return r.each(rss(r.Ready.Found), rss(r.Base)) }},
-		{"… collected", "%.0f", func(r *sessionRun) float64 { return r.each(rss(r.Ready.Collected), rss(r.Base)) }},
-		{"goroutines each", "%.1f", goroutinesEach},
-		{"cold start s", "%.2f", func(r *sessionRun) float64 { return r.Cold.Seconds }},
-		{"… CPU ms each", "%.1f", func(r *sessionRun) float64 { return r.each(1e3 * r.Cold.CPU) }},
-		{"… dials/s", "%.0f", func(r *sessionRun) float64 { return float64(r.Cold.Dials.PeakPerSecond) }},
-		{"back after the cut s", "%.2f", cutSeconds},
-		{"… CPU ms each", "%.1f", func(r *sessionRun) float64 { return r.each(1e3 * r.Cut.CPU) }},
-		{"… dials/s", "%.0f", cutDials},
-		{"… KB each", "%.0f", settledKB},
-		{"… collected", "%.0f", func(r *sessionRun) float64 { return r.each(rss(r.Settled.Collected), rss(r.Base)) }},
-		{"others' cores", "%.2f", func(r *sessionRun) float64 { return max(r.Cold.Others, r.Cut.Others) }},
+		{"KB each (collected)", "%.0f", readyKB, func(r *sessionRun) float64 { return r.each(rss(r.Ready.Collected), rss(r.Base)) }, true},
+		{"KB each after the cut (collected)", "%.0f", settledKB, func(r *sessionRun) float64 { return r.each(rss(r.Settled.Collected), rss(r.Base)) }, true},
+		{"goroutines each", "%.1f", goroutinesEach, nil, true},
+		{"cold start s", "%.2f", func(r *sessionRun) float64 { return r.Cold.Seconds }, nil, true},
+		{"CPU ms each", "%.1f", func(r *sessionRun) float64 { return r.each(1e3 * r.Cold.CPU) }, nil, true},
+		{"dials/s", "%.0f", func(r *sessionRun) float64 { return float64(r.Cold.Dials.PeakPerSecond) }, nil, true},
+		{"back after the cut s", "%.2f", cutSeconds, nil, true},
+		{"CPU ms each", "%.1f", func(r *sessionRun) float64 { return r.each(1e3 * r.Cut.CPU) }, nil, true},
+		{"dials/s", "%.0f", cutDials, nil, true},
+		{"idle, % of a core", "%.1f", idlePercent, nil, true},
+		{"PostgreSQL's idle", "%.1f", idleDatabase, nil, false},
+		{"others' cores", "%.2f", func(r *sessionRun) float64 { return max(r.Cold.Others, r.Cut.Others) }, nil, false},
 	}
 }
 
 // rss returns the resident memory in KB, of 1,024 bytes.
 func rss(f sessions.Figures) float64 { return float64(f.RSS) / 1024 }
 
-func goroutinesEach(r *sessionRun) float64 {
-	return r.each(float64(r.Ready.Found.Goroutines), float64(r.Base.Goroutines))
-}
+func readyKB(r *sessionRun) float64    { return r.each(rss(r.Ready.Found), rss(r.Base)) }
+func settledKB(r *sessionRun) float64  { return r.each(rss(r.Settled.Found), rss(r.Base)) }
 func cutSeconds(r *sessionRun) float64 { return r.Cut.Seconds }
 func cutDials(r *sessionRun) float64   { return float64(r.Cut.Dials.PeakPerSecond) }
-func settledKB(r *sessionRun) float64  { return r.each(rss(r.Settled.Found), rss(r.Base)) }
+
+// goroutinesEach is rounded to a tenth: the few of the process itself begin after its base was noted.
+func goroutinesEach(r *sessionRun) float64 {
+	return math.Round(10*r.each(float64(r.Ready.Found.Goroutines), float64(r.Base.Goroutines))) / 10
+}
+
+func idlePercent(r *sessionRun) float64 {
+	if r.Idle == nil {
+		return math.NaN()
+	}
+	return 100 * r.Idle.CPU / r.Idle.Seconds
+}
+
+func idleDatabase(r *sessionRun) float64 {
+	if r.Idle == nil || r.Engine != enginePostgres {
+		return math.NaN()
+	}
+	return 100 * r.Idle.Database / r.Idle.Seconds
+}
 
 // each spreads what a figure is above its base over the sessions.
 func (r *sessionRun) each(value float64, base ...float64) float64 {
@@ -72,12 +91,42 @@ func (r *sessionRun) each(value float64, base ...float64) float64 {
 	return value / float64(r.Size)
 }
 
+// sessionValues returns what was measured of a figure.
 func sessionValues(runs []*sessionRun, of func(*sessionRun) float64) []float64 {
-	values := make([]float64, len(runs))
-	for i, run := range runs {
-		values[i] = of(run)
+	var values []float64
+	for _, run := range runs {
+		if value := of(run); !math.IsNaN(value) {
+			values = append(values, value)
+		}
 	}
 	return values
+}
+
+// cell is the median of a figure, as the table has it.
+func (f figure) cell(runs []*sessionRun) string {
+	values := sessionValues(runs, f.of)
+	if len(values) == 0 {
+		return "–"
+	}
+	text := fmt.Sprintf(f.format, stats.Median(values))
+	if f.more != nil {
+		text += fmt.Sprintf(" ("+f.format+")", stats.Median(sessionValues(runs, f.more)))
+	}
+	return text
+}
+
+// against is the median of the figure's ratios in each round.
+func (f figure) against(floor, pombal []*sessionRun) string {
+	var quotients []float64
+	for round := range min(len(floor), len(pombal)) {
+		if q := f.of(pombal[round]) / f.of(floor[round]); !math.IsNaN(q) && !math.IsInf(q, 0) {
+			quotients = append(quotients, q)
+		}
+	}
+	if !f.ratio || len(quotients) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.2f", stats.Median(quotients))
 }
 
 func (r *report) writeSessions(p *printer, engine string) {
@@ -95,63 +144,29 @@ func (r *report) writeSessions(p *printer, engine string) {
 	}
 	p.f("\n")
 	for _, size := range sizes {
-		r.writeSize(p, engine, size)
-	}
-	r.writeIdle(p, engine)
-}
-
-// writeSize writes a line for each variant, and one with the medians of the ratios of each round.
-func (r *report) writeSize(p *printer, engine string, size int) {
-	floor, pombal := r.ofSessions(engine, variantFloor, size), r.ofSessions(engine, variantPombal, size)
-	for _, v := range []struct {
-		name string
-		runs []*sessionRun
-	}{{variantFloor, floor}, {variantPombal, pombal}} {
-		p.f("| %s, %s |", thousands(size), v.name)
-		for _, f := range sessionFigures() {
-			p.f(" "+f.format+" |", stats.Median(sessionValues(v.runs, f.of)))
-		}
-		p.f("\n")
-	}
-	p.f("| … ratio |")
-	for i, f := range sessionFigures() {
-		if i == len(sessionFigures())-1 {
-			p.f(" |\n")
-			break
-		}
-		var quotients []float64
-		for round := range min(len(floor), len(pombal)) {
-			quotients = append(quotients, f.of(pombal[round])/f.of(floor[round]))
-		}
-		p.f(" %.2f |", stats.Median(quotients))
+		floor, pombal := r.ofSessions(engine, variantFloor, size), r.ofSessions(engine, variantPombal, size)
+		p.row(thousands(size)+", "+variantFloor, func(f figure) string { return f.cell(floor) })
+		p.row(thousands(size)+", "+variantPombal, func(f figure) string { return f.cell(pombal) })
+		p.row("… ratio", func(f figure) string { return f.against(floor, pombal) })
 	}
 }
 
-// writeIdle writes what doing nothing costs.
-func (r *report) writeIdle(p *printer, engine string) {
-	for _, run := range r.Sessions {
-		if run.Idle == nil || run.Engine != engine {
-			continue
-		}
-		p.f("\n%s, %s sessions of %s doing nothing: %.1f %% of a core", engine, thousands(run.Size), run.Variant, run.idlePercent())
-		if engine == enginePostgres {
-			p.f(", and %.1f %% in PostgreSQL", 100*run.Idle.Database/run.Idle.Seconds)
-		}
-		p.f(".\n")
+// row writes a line of the table.
+func (p *printer) row(name string, cell func(figure) string) {
+	p.f("| %s |", name)
+	for _, f := range sessionFigures() {
+		p.f(" %s |", cell(f))
 	}
+	p.f("\n")
 }
 
-func (r *sessionRun) idlePercent() float64 { return 100 * r.Idle.CPU / r.Idle.Seconds }
-
-// Goals of the sessions suite.
+// Goals of the sessions suite, for goalSessions instances.
 const (
-	goalSessions        = 1_000
-	goalSessionKB       = 250.0
-	goalBackSeconds     = 10.0
-	goalDialsPerSecond  = 150.0 // what the session layer promises
-	goalGoroutines      = 6.0
-	dialsInTwoHalves    = 1.1 // a second of the wall is not one of the pacer
-	sessionsSettledName = "after all are back"
+	goalSessions    = 1_000
+	goalSessionKB   = 250.0
+	goalBackSeconds = 10.0
+	goalDials       = 165.0 // the session layer's 150, and a tenth for those that were late
+	goalGoroutines  = 6.0
 )
 
 func (r *report) judgeSessions() []verdict {
@@ -166,13 +181,13 @@ func (r *report) judgeSessions() []verdict {
 			name  string
 			of    func(*sessionRun) float64
 			bound float64
-			noise float64
+			noise float64 // what others do changes times only
 		}{
-			{"KB above the base, connected", sessionFigures()[0].of, goalSessionKB, 0},
-			{"KB above the base, " + sessionsSettledName, settledKB, goalSessionKB, 0},
-			{"goroutines", goroutinesEach, goalGoroutines, 0},
-			{"s until all are back", cutSeconds, goalBackSeconds, noise},
-			{"dials in any second", cutDials, goalDialsPerSecond * dialsInTwoHalves, 0},
+			{"KB above the base each", readyKB, goalSessionKB, 0},
+			{"KB each after the cut", settledKB, goalSessionKB, 0},
+			{"goroutines each", goroutinesEach, goalGoroutines, 0},
+			{"back after the cut, s", cutSeconds, goalBackSeconds, noise},
+			{"dials in any second after the cut", cutDials, goalDials, 0},
 		} {
 			verdicts = append(verdicts, atMost(fmt.Sprintf("%s, %s sessions: %s", engine, thousands(goalSessions), g.name),
 				stats.Bootstrap(sessionValues(runs, g.of)), g.bound, g.noise))

@@ -41,12 +41,12 @@ func openLayer(ctx context.Context, s Script, log *slog.Logger, watch func(domai
 		return nil, err
 	}
 	if err = p.store.Migrate(ctx); err != nil {
-		return nil, errors.Join(err, p.close())
+		return nil, errors.Join(err, p.close()) //nolint:contextcheck // it outlives ctx
 	}
 	p.driver, err = whatsapp.Open(ctx, whatsapp.Config{URL: s.Devices.URL, DataDir: s.Devices.Dir, Log: log},
 		whatsapp.Sandbox(s.WhatsApp, rootKey()))
 	if err != nil {
-		return nil, errors.Join(err, p.close())
+		return nil, errors.Join(err, p.close()) //nolint:contextcheck // it outlives ctx
 	}
 	cfg := session.Config{Name: "bench", Alone: s.Store.URL == "", Log: log}
 	p.manager = session.NewManager(cfg, p.store, watchedDriver{p.driver, watch})

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/pombal-api/pombal/internal/domain"
+	"github.com/pombal-api/pombal/internal/session"
 	"github.com/pombal-api/pombal/internal/store"
 )
 
@@ -24,7 +25,7 @@ func Prepare(ctx context.Context, s Script, host *Remote, n int) (jids []string,
 	if p.layer, err = openLayer(ctx, s, slog.New(slog.DiscardHandler), p.watch); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, p.layer.close()) }()
+	defer func() { err = errors.Join(err, p.layer.close()) }() //nolint:contextcheck // it outlives ctx
 	if err = giveKeys(ctx, s.Devices); err != nil {
 		return nil, err
 	}
@@ -87,37 +88,40 @@ func (p *pairing) pair(ctx context.Context, phone string) error {
 	if err != nil {
 		return err
 	}
-	p.layer.manager.Wake()
-	st, err := p.await(ctx, id, func(st domain.LinkState) bool { return st.Code.Text != "" })
+	desk := session.NewDesk(p.layer.store, p.layer.manager.Wake, time.Now)
+	st, err := desk.Connect(ctx, p.account, id, byQR())
 	if err != nil {
 		return err
 	}
 	if err = p.host.Post(ctx, "/accounts/"+phone+"/scan", map[string]string{"text": st.Code.Text}, nil); err != nil {
 		return err
 	}
-	_, err = p.await(ctx, id, func(st domain.LinkState) bool { return st.Status == domain.StatusConnected && st.Paired })
-	return err
+	return p.await(ctx, id)
 }
 
-// await looks at an instance until it is as wanted.
-func (p *pairing) await(ctx context.Context, id domain.ID, good func(domain.LinkState) bool) (domain.LinkState, error) {
+// pairingTime is how long the login may take that follows a scan.
+const pairingTime = 2 * time.Minute
+
+// await waits until an instance is connected.
+func (p *pairing) await(ctx context.Context, id domain.ID) error {
+	ctx, stop := context.WithTimeout(ctx, pairingTime)
+	defer stop()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		st, err := p.layer.store.LinkState(ctx, p.account, id)
-		if err != nil || good(st) {
-			return st, err
-		}
-		if st.Desired != domain.DesiredConnected || st.Status == domain.StatusDisconnected && st.Settled {
-			return st, fmt.Errorf("the instance is %s: %s", st.Status, st.Reason)
+		if err != nil || st.Status == domain.StatusConnected && st.Paired {
+			return err
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return st, ctx.Err()
+			return fmt.Errorf("the instance is %s after the scan: %s: %w", st.Status, st.Reason, ctx.Err())
 		}
 	}
 }
+
+func byQR() domain.PairingWish { return domain.PairingWish{Method: domain.PairByQR} }
 
 func addAccount(ctx context.Context, db *store.Store) (domain.ID, error) {
 	a := domain.Account{Name: "Benchmark", Plan: "free"}
@@ -125,17 +129,14 @@ func addAccount(ctx context.Context, db *store.Store) (domain.ID, error) {
 	return a.ID, err
 }
 
-// addInstance makes an instance that is wanted connected.
 func addInstance(ctx context.Context, db *store.Store, account domain.ID) (domain.ID, error) {
 	a, err := db.Account(account)
 	if err != nil {
 		return domain.ID{}, err
 	}
 	in := domain.Instance{Name: "Benchmark"}
-	if err = a.CreateInstance(ctx, &in, 0); err != nil {
-		return in.ID, err
-	}
-	return in.ID, db.WishConnected(ctx, account, in.ID, domain.PairingWish{Method: domain.PairByQR})
+	err = a.CreateInstance(ctx, &in, 0)
+	return in.ID, err
 }
 
 // Adopt fills an empty database with an instance for each of the devices, which are paired already.
@@ -153,7 +154,11 @@ func Adopt(ctx context.Context, d Database, jids []string) (err error) {
 		return err
 	}
 	for range jids {
-		if _, err = addInstance(ctx, db, account); err != nil {
+		id, err := addInstance(ctx, db, account)
+		if err == nil {
+			err = db.WishConnected(ctx, account, id, byQR())
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -45,7 +45,7 @@ func (r *Remote) do(ctx context.Context, method, path string, body, answer any) 
 	if err != nil {
 		return err
 	}
-	res, err := r.http.Do(req) //nolint:gosec // a process of ours
+	res, err := r.http.Do(req)
 	if err != nil {
 		return err
 	}
