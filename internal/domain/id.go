@@ -18,6 +18,10 @@ const (
 	PrefixAccount  = "acct"
 	PrefixAPIKey   = "key"
 	PrefixRequest  = "req"
+	PrefixEvent    = "evt"
+	PrefixWebhook  = "wh"
+	PrefixDelivery = "log"
+	PrefixInbound  = "whin"
 )
 
 // crockford is Crockford's base32 alphabet in lower case, as the TypeID specification fixes it.

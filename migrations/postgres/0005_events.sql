@@ -1,0 +1,135 @@
+-- +goose Up
+-- The last position given in each account (instance_id is the account's own id there), and the last sequence
+-- in each instance. Whoever adds events holds the account's row until the commit: so events become
+-- visible in the order of their positions, and a reader that has seen one has seen all before it.
+CREATE TABLE event_heads (
+    account_id  uuid   NOT NULL REFERENCES accounts (id),
+    instance_id uuid   NOT NULL,
+    last        bigint NOT NULL,
+    PRIMARY KEY (account_id, instance_id)
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.01);
+
+-- What happened. Append only; the sweep removes what is older than the retention.
+CREATE TABLE events (
+    account_id  uuid           NOT NULL REFERENCES accounts (id),
+    position    bigint         NOT NULL,
+    id          uuid           NOT NULL,
+    instance_id uuid,
+    sequence    bigint         NOT NULL,
+    at          timestamptz(3) NOT NULL,
+    type        integer        NOT NULL,
+    data        bytea          NOT NULL,
+    PRIMARY KEY (account_id, position)
+);
+CREATE UNIQUE INDEX events_by_id ON events (account_id, id);
+CREATE INDEX events_by_age ON events (at);
+
+CREATE TABLE webhooks (
+    account_id                 uuid           NOT NULL REFERENCES accounts (id),
+    id                         uuid           NOT NULL,
+    instance_id                uuid,
+    previous_secret_expires_at timestamptz(3),
+    failing_since              timestamptz(3),
+    created_at                 timestamptz(3) NOT NULL,
+    updated_at                 timestamptz(3) NOT NULL,
+    version                    bigint         NOT NULL,
+    events                     integer        NOT NULL,
+    timeout_ms                 integer        NOT NULL,
+    -- How many warnings went out since failing_since.
+    warnings                   integer        NOT NULL,
+    -- The instance's own webhookUrl.
+    of_instance                boolean        NOT NULL,
+    status                     text           NOT NULL CHECK (status IN ('active', 'disabled')),
+    disabled_reason            text,
+    name                       text           NOT NULL,
+    url                        text           NOT NULL,
+    secret_sealed              bytea          NOT NULL,
+    previous_secret_sealed     bytea,
+    PRIMARY KEY (account_id, id),
+    FOREIGN KEY (account_id, instance_id) REFERENCES instances (account_id, id) ON DELETE CASCADE
+) WITH (fillfactor = 80);
+CREATE INDEX webhooks_by_creation ON webhooks (account_id, created_at, id);
+CREATE INDEX webhooks_of_instance ON webhooks (account_id, instance_id);
+CREATE UNIQUE INDEX webhooks_own ON webhooks (account_id, instance_id) WHERE of_instance;
+
+-- The deliveries of a webhook that are due, as workers see them: one worker at a time serves a webhook.
+CREATE TABLE webhook_lanes (
+    account_id  uuid           NOT NULL,
+    webhook_id  uuid           NOT NULL,
+    worker_id   uuid,
+    -- Grows with every claim: who settles under an older one is late.
+    epoch       bigint         NOT NULL,
+    -- When there is something to do; NULL for nothing.
+    due_at      timestamptz(3),
+    lease_until timestamptz(3),
+    paused_until timestamptz(3),
+    failures    integer        NOT NULL,
+    PRIMARY KEY (account_id, webhook_id),
+    FOREIGN KEY (account_id, webhook_id) REFERENCES webhooks (account_id, id) ON DELETE CASCADE
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.01);
+CREATE INDEX webhook_lanes_due ON webhook_lanes (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX webhook_lanes_of_worker ON webhook_lanes (worker_id) WHERE worker_id IS NOT NULL;
+
+-- One event for one webhook.
+CREATE TABLE deliveries (
+    account_id  uuid           NOT NULL,
+    id          uuid           NOT NULL,
+    webhook_id  uuid           NOT NULL,
+    position    bigint         NOT NULL,
+    created_at  timestamptz(3) NOT NULL,
+    next_at     timestamptz(3),
+    -- Of the latest attempt.
+    tried_at    timestamptz(3),
+    took_ms     integer        NOT NULL,
+    status_code integer        NOT NULL,
+    attempts    integer        NOT NULL,
+    step        integer        NOT NULL,
+    manual      boolean        NOT NULL,
+    state       text           NOT NULL CHECK (state IN ('waiting', 'delivered', 'exhausted')),
+    failure     text,
+    PRIMARY KEY (account_id, id),
+    FOREIGN KEY (account_id, webhook_id) REFERENCES webhooks (account_id, id) ON DELETE CASCADE,
+    FOREIGN KEY (account_id, position) REFERENCES events (account_id, position) ON DELETE CASCADE
+) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02);
+CREATE INDEX deliveries_waiting ON deliveries (account_id, webhook_id, next_at, id) WHERE state = 'waiting';
+CREATE INDEX deliveries_of_webhook ON deliveries (account_id, webhook_id, created_at, id);
+CREATE INDEX deliveries_of_event ON deliveries (account_id, position);
+
+-- One HTTP request of a delivery.
+CREATE TABLE delivery_attempts (
+    account_id  uuid           NOT NULL,
+    delivery_id uuid           NOT NULL,
+    number      integer        NOT NULL,
+    at          timestamptz(3) NOT NULL,
+    took_ms     integer        NOT NULL,
+    status_code integer        NOT NULL,
+    manual      boolean        NOT NULL,
+    failure     text,
+    response    bytea,
+    PRIMARY KEY (account_id, delivery_id, number),
+    FOREIGN KEY (account_id, delivery_id) REFERENCES deliveries (account_id, id) ON DELETE CASCADE
+);
+
+CREATE TABLE inbound_webhooks (
+    account_id   uuid           NOT NULL,
+    id           uuid           NOT NULL,
+    instance_id  uuid           NOT NULL,
+    created_at   timestamptz(3) NOT NULL,
+    name         text           NOT NULL,
+    last_four    text           NOT NULL,
+    token_digest bytea          NOT NULL,
+    PRIMARY KEY (account_id, id),
+    FOREIGN KEY (account_id, instance_id) REFERENCES instances (account_id, id) ON DELETE CASCADE
+);
+CREATE UNIQUE INDEX inbound_webhooks_token ON inbound_webhooks (token_digest);
+CREATE INDEX inbound_webhooks_by_creation ON inbound_webhooks (account_id, created_at, id);
+CREATE INDEX inbound_webhooks_of_instance ON inbound_webhooks (account_id, instance_id);
+
+-- +goose Down
+DROP TABLE inbound_webhooks;
+DROP TABLE delivery_attempts;
+DROP TABLE deliveries;
+DROP TABLE webhook_lanes;
+DROP TABLE webhooks;
+DROP TABLE events;
+DROP TABLE event_heads;

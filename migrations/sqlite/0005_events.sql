@@ -1,0 +1,135 @@
+-- +goose Up
+-- The last position given in each account (instance_id is the account's own id there), and the last sequence
+-- in each instance. Whoever adds events holds the account's row until the commit: so events become
+-- visible in the order of their positions, and a reader that has seen one has seen all before it.
+CREATE TABLE event_heads (
+    account_id  blob   NOT NULL REFERENCES accounts (id),
+    instance_id blob   NOT NULL,
+    last        integer NOT NULL,
+    PRIMARY KEY (account_id, instance_id)
+);
+
+-- What happened. Append only; the sweep removes what is older than the retention.
+CREATE TABLE events (
+    account_id  blob           NOT NULL REFERENCES accounts (id),
+    position    integer         NOT NULL,
+    id          blob           NOT NULL,
+    instance_id blob,
+    sequence    integer         NOT NULL,
+    at          timestamp NOT NULL,
+    type        integer        NOT NULL,
+    data        blob          NOT NULL,
+    PRIMARY KEY (account_id, position)
+);
+CREATE UNIQUE INDEX events_by_id ON events (account_id, id);
+CREATE INDEX events_by_age ON events (at);
+
+CREATE TABLE webhooks (
+    account_id                 blob           NOT NULL REFERENCES accounts (id),
+    id                         blob           NOT NULL,
+    instance_id                blob,
+    previous_secret_expires_at timestamp,
+    failing_since              timestamp,
+    created_at                 timestamp NOT NULL,
+    updated_at                 timestamp NOT NULL,
+    version                    integer         NOT NULL,
+    events                     integer        NOT NULL,
+    timeout_ms                 integer        NOT NULL,
+    -- How many warnings went out since failing_since.
+    warnings                   integer        NOT NULL,
+    -- The instance's own webhookUrl.
+    of_instance                boolean        NOT NULL,
+    status                     text           NOT NULL CHECK (status IN ('active', 'disabled')),
+    disabled_reason            text,
+    name                       text           NOT NULL,
+    url                        text           NOT NULL,
+    secret_sealed              blob          NOT NULL,
+    previous_secret_sealed     blob,
+    PRIMARY KEY (account_id, id),
+    FOREIGN KEY (account_id, instance_id) REFERENCES instances (account_id, id) ON DELETE CASCADE
+);
+CREATE INDEX webhooks_by_creation ON webhooks (account_id, created_at, id);
+CREATE INDEX webhooks_of_instance ON webhooks (account_id, instance_id);
+CREATE UNIQUE INDEX webhooks_own ON webhooks (account_id, instance_id) WHERE of_instance;
+
+-- The deliveries of a webhook that are due, as workers see them: one worker at a time serves a webhook.
+CREATE TABLE webhook_lanes (
+    account_id  blob           NOT NULL,
+    webhook_id  blob           NOT NULL,
+    worker_id   blob,
+    -- Grows with every claim: who settles under an older one is late.
+    epoch       integer         NOT NULL,
+    -- When there is something to do; NULL for nothing.
+    due_at      timestamp,
+    lease_until timestamp,
+    paused_until timestamp,
+    failures    integer        NOT NULL,
+    PRIMARY KEY (account_id, webhook_id),
+    FOREIGN KEY (account_id, webhook_id) REFERENCES webhooks (account_id, id) ON DELETE CASCADE
+);
+CREATE INDEX webhook_lanes_due ON webhook_lanes (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX webhook_lanes_of_worker ON webhook_lanes (worker_id) WHERE worker_id IS NOT NULL;
+
+-- One event for one webhook.
+CREATE TABLE deliveries (
+    account_id  blob           NOT NULL,
+    id          blob           NOT NULL,
+    webhook_id  blob           NOT NULL,
+    position    integer         NOT NULL,
+    created_at  timestamp NOT NULL,
+    next_at     timestamp,
+    -- Of the latest attempt.
+    tried_at    timestamp,
+    took_ms     integer        NOT NULL,
+    status_code integer        NOT NULL,
+    attempts    integer        NOT NULL,
+    step        integer        NOT NULL,
+    manual      boolean        NOT NULL,
+    state       text           NOT NULL CHECK (state IN ('waiting', 'delivered', 'exhausted')),
+    failure     text,
+    PRIMARY KEY (account_id, id),
+    FOREIGN KEY (account_id, webhook_id) REFERENCES webhooks (account_id, id) ON DELETE CASCADE,
+    FOREIGN KEY (account_id, position) REFERENCES events (account_id, position) ON DELETE CASCADE
+);
+CREATE INDEX deliveries_waiting ON deliveries (account_id, webhook_id, next_at, id) WHERE state = 'waiting';
+CREATE INDEX deliveries_of_webhook ON deliveries (account_id, webhook_id, created_at, id);
+CREATE INDEX deliveries_of_event ON deliveries (account_id, position);
+
+-- One HTTP request of a delivery.
+CREATE TABLE delivery_attempts (
+    account_id  blob           NOT NULL,
+    delivery_id blob           NOT NULL,
+    number      integer        NOT NULL,
+    at          timestamp NOT NULL,
+    took_ms     integer        NOT NULL,
+    status_code integer        NOT NULL,
+    manual      boolean        NOT NULL,
+    failure     text,
+    response    blob,
+    PRIMARY KEY (account_id, delivery_id, number),
+    FOREIGN KEY (account_id, delivery_id) REFERENCES deliveries (account_id, id) ON DELETE CASCADE
+);
+
+CREATE TABLE inbound_webhooks (
+    account_id   blob           NOT NULL,
+    id           blob           NOT NULL,
+    instance_id  blob           NOT NULL,
+    created_at   timestamp NOT NULL,
+    name         text           NOT NULL,
+    last_four    text           NOT NULL,
+    token_digest blob          NOT NULL,
+    PRIMARY KEY (account_id, id),
+    FOREIGN KEY (account_id, instance_id) REFERENCES instances (account_id, id) ON DELETE CASCADE
+);
+CREATE UNIQUE INDEX inbound_webhooks_token ON inbound_webhooks (token_digest);
+CREATE INDEX inbound_webhooks_by_creation ON inbound_webhooks (account_id, created_at, id);
+CREATE INDEX inbound_webhooks_of_instance ON inbound_webhooks (account_id, instance_id);
+
+-- +goose Down
+DROP TABLE inbound_webhooks;
+DROP TABLE delivery_attempts;
+DROP TABLE deliveries;
+DROP TABLE webhook_lanes;
+DROP TABLE webhooks;
+DROP TABLE events;
+DROP TABLE event_heads;
