@@ -148,9 +148,9 @@ func TestMigrate_Concurrently(t *testing.T) {
 
 func TestMigrate_RefusesNewer(t *testing.T) {
 	onEngines(t, func(t *testing.T, f *fixture) {
-		execSQL(t, f, []string{"INSERT INTO goose_db_version (version_id, is_applied) VALUES (7, true)"})
+		execSQL(t, f, []string{"INSERT INTO goose_db_version (version_id, is_applied) VALUES (999, true)"})
 		for what, err := range map[string]error{"migrate": f.Migrate(t.Context()), "check": f.CheckSchema(t.Context())} {
-			if err == nil || !strings.Contains(err.Error(), "made by a newer Pombal: schema 7, this binary knows 4") {
+			if err == nil || !strings.Contains(err.Error(), "made by a newer Pombal: schema 999, this binary knows ") {
 				t.Errorf("%s: %v", what, err)
 			}
 		}
