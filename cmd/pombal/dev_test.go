@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -17,7 +19,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/pombal-api/pombal/internal/app"
+	"github.com/pombal-api/pombal/internal/testkit"
 	"github.com/pombal-api/pombal/pkg/api"
 )
 
@@ -42,18 +47,25 @@ func startDev(tb testing.TB, dir string, more ...string) (*process, ready) {
 
 func TestDevPrintsOneLineOfJSON(t *testing.T) {
 	t.Parallel()
-	p, line := startDev(t, t.TempDir())
+	dir := t.TempDir()
+	p, line := startDev(t, dir)
 	mustCall(t, client(t), http.StatusOK, http.MethodGet, line.URL+"/readyz", "")
 	mustCall(t, client(t), http.StatusOK, http.MethodGet, line.AdminURL+"/metrics", "")
 	if _, err := sdk(t, p, line.APIKey).Accounts.Get(t.Context(), line.AccountID); err != nil {
 		t.Errorf("the key is not of the account: %v", err)
 	}
+	if r, sample, err := app.ReadRunning(dir); err != nil || r.ControlURL != line.ControlURL || sample.APIKey != line.APIKey {
+		t.Errorf("others find %+v (%v)", r, err)
+	}
 	p.stop(t)
+	if _, _, err := app.ReadRunning(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("after the stop others find %v", err)
+	}
 	var fields map[string]string
 	if err := json.Unmarshal([]byte(p.stdout.String()), &fields); err != nil || strings.Count(p.stdout.String(), "\n") != 1 {
 		t.Errorf("it printed %q (%v)", p.stdout, err)
 	}
-	want := []string{"accountId", "adminUrl", "apiKey", "partnerApiKey", "url"}
+	want := []string{"accountId", "adminUrl", "apiKey", "controlUrl", "partnerApiKey", "url"}
 	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(fields))); diff != "" {
 		t.Error(diff)
 	}
@@ -77,14 +89,61 @@ func everything(tb testing.TB, p *process, line ready) map[string][]api.Instance
 	return all
 }
 
+// lasting leaves out what changes when connections are opened again.
+func lasting() cmp.Option {
+	return cmpopts.IgnoreFields(api.Instance{}, "UpdatedAt", "ConnectedAt", "LastSeenAt")
+}
+
+// checkSample holds that the sample is as the documentation shows it, and really connected: the fake WhatsApp
+// must agree.
+func checkSample(tb testing.TB, p *process, line ready) {
+	tb.Helper()
+	all := everything(tb, p, line)
+	var got []string
+	for _, in := range append(all["own"], all["children"]...) {
+		got = append(got, fmt.Sprintf("%s %s %s %s", in.Name, in.Status, deref(in.Phone), deref(in.ProfileName)))
+	}
+	want := []string{
+		"Sales WhatsApp connected 5511999999999 Sales Team", "Support WhatsApp connected 5521988888888 Support Team",
+		"Marketing WhatsApp disconnected  ", "my-instance connected 5511977777777 My Business",
+		"second-instance connected 5511966666666 Support Team", "Reception disconnected  ",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		tb.Errorf("the sample:\n%s", diff)
+	}
+	if active := activePhones(tb, line); len(active) != 4 {
+		tb.Errorf("the fake WhatsApp has %v connected", active)
+	}
+}
+
+func deref(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// activePhones asks the fake WhatsApp who is connected.
+func activePhones(tb testing.TB, line ready) (phones []string) {
+	tb.Helper()
+	var list []struct{ Phone, State string }
+	if err := json.Unmarshal([]byte(mustCall(tb, client(tb), http.StatusOK, http.MethodGet, line.ControlURL+"/connections", "")), &list); err != nil {
+		tb.Fatal(err)
+	}
+	for _, c := range list {
+		if c.State == "active" {
+			phones = append(phones, c.Phone)
+		}
+	}
+	return phones
+}
+
 func TestDevKeepsItsData(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "made", "by dev") // a folder that is not there yet
 	p, first := startDev(t, dir)
 	before := everything(t, p, first)
-	if len(before["own"]) != 3 || len(before["children"]) != 3 {
-		t.Errorf("the sample has %d and %d instances", len(before["own"]), len(before["children"]))
-	}
+	checkSample(t, p, first)
 	c := sdk(t, p, first.APIKey)
 	name := "Renamed by the user"
 	if _, err := c.Instances.Update(t.Context(), before["own"][0].ID, api.UpdateInstance{Name: &name}); err != nil {
@@ -101,14 +160,44 @@ func TestDevKeepsItsData(t *testing.T) {
 
 	for _, end := range []func(*process){func(p *process) { p.stop(t) }, (*process).kill} {
 		p, again := startDev(t, dir)
-		again.URL, again.AdminURL = first.URL, first.AdminURL // ports differ
+		if diff := cmp.Diff(changed, everything(t, p, again), lasting()); diff != "" {
+			t.Errorf("after a restart:\n%s", diff)
+		}
+		if active := activePhones(t, again); len(active) != 3 {
+			t.Errorf("after a restart the fake WhatsApp has %v connected", active)
+		}
+		again.URL, again.AdminURL, again.ControlURL = first.URL, first.AdminURL, first.ControlURL // ports differ
 		if diff := cmp.Diff(first, again); diff != "" {
 			t.Errorf("after a restart:\n%s", diff)
 		}
-		if diff := cmp.Diff(changed, everything(t, p, again)); diff != "" {
-			t.Errorf("after a restart:\n%s", diff)
-		}
 		end(p)
+	}
+}
+
+// TestDevKilledWhileItBegins kills dev again and again before and after it is ready for the first time. It must
+// go on where it was, and never begin anew.
+func TestDevKilledWhileItBegins(t *testing.T) {
+	t.Parallel()
+	for range soak(3, 100) {
+		dir := t.TempDir()
+		for range 1 + rand.IntN(4) {
+			p := start(t, nil, "dev", "--data-dir", dir, "--addr", "127.0.0.1:0", "--verbose")
+			select { // any moment of its beginning
+			case <-time.After(time.Duration(rand.IntN(900)) * time.Millisecond):
+			case <-p.done:
+			}
+			p.kill()
+		}
+		p, line := startDev(t, dir)
+		checkSample(t, p, line)
+		db := site{Database: testkit.Database{Dir: dir}}
+		if n := db.count(t, "SELECT count(*) FROM accounts"); n != 4 {
+			t.Errorf("there are %d accounts", n)
+		}
+		if n := db.count(t, "SELECT count(*) FROM api_keys"); n != 2 {
+			t.Errorf("there are %d keys", n)
+		}
+		p.kill()
 	}
 }
 
@@ -143,12 +232,16 @@ func TestDevRefusesWhatIsInUse(t *testing.T) {
 		args []string
 		say  []string
 	}{
-		"data":  {[]string{"--data-dir", dir, "--addr", "127.0.0.1:0"}, []string{"another pombal process", dir, "--data-dir"}},
-		"addr":  {[]string{"--data-dir", t.TempDir(), "--addr", address}, []string{"cannot listen on " + address, "in use"}},
-		"admin": {[]string{"--data-dir", t.TempDir(), "--addr", "127.0.0.1:0", "--admin-addr", address}, []string{"cannot listen on " + address}},
+		"data":    {[]string{"--data-dir", dir, "--addr", "127.0.0.1:0"}, []string{"another pombal process", dir, "--data-dir"}},
+		"addr":    {[]string{"--data-dir", t.TempDir(), "--addr", address}, []string{"cannot listen on " + address, "in use"}},
+		"control": {[]string{"--data-dir", t.TempDir(), "--addr", "127.0.0.1:0", "--control-addr", address}, []string{"cannot listen on " + address}},
+		"admin":   {[]string{"--data-dir", t.TempDir(), "--addr", "127.0.0.1:0", "--admin-addr", address}, []string{"cannot listen on " + address}},
 	} {
-		out, _, err := runHere(t.Context(), append([]string{"dev", "--json"}, c.args...)...)
-		checkRefused(t, name, out, err, c.say...)
+		q := start(t, nil, append([]string{"dev", "--json"}, c.args...)...) // a process trusts one sandbox only
+		if code := q.exitCode(t); code != 1 {
+			t.Errorf("%s: the exit code is %d", name, code)
+		}
+		checkRefused(t, name, q.stdout.String(), errors.New(q.log.String()), c.say...)
 	}
 	mustCall(t, client(t), http.StatusOK, http.MethodGet, p.url+"/readyz", "") // the first one is unharmed
 	p.stop(t)

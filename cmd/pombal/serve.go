@@ -27,18 +27,20 @@ func (c *serveCmd) Run(ctx context.Context, s streams) error {
 }
 
 type devCmd struct {
-	DataDir   string `default:"./.pombal" help:"Directory of the database and the sample's keys."`
-	Addr      string `default:"127.0.0.1:8080" help:"Address of the API; port 0 picks a free one."`
-	AdminAddr string `default:"127.0.0.1:0" help:"Address of /metrics."`
-	PublicURL string `help:"How clients reach the API, when not at --addr." placeholder:"URL"`
-	JSON      bool   `help:"Print one line of JSON when ready, and nothing else."`
-	Verbose   bool   `short:"v" help:"Show the log."`
+	DataDir     string `default:"./.pombal" help:"Directory of the database and the sample's keys."`
+	Addr        string `default:"127.0.0.1:8080" help:"Address of the API; port 0 picks a free one."`
+	AdminAddr   string `default:"127.0.0.1:0" help:"Address of /metrics."`
+	ControlAddr string `default:"127.0.0.1:0" help:"Address of the control API of the fake WhatsApp, which knows no authentication."`
+	PublicURL   string `help:"How clients reach the API, when not at --addr." placeholder:"URL"`
+	JSON        bool   `help:"Print one line of JSON when ready, and nothing else."`
+	Verbose     bool   `short:"v" help:"Show the log."`
 }
 
 // ready is the line that --json prints.
 type ready struct {
 	URL           string `json:"url"`
 	AdminURL      string `json:"adminUrl"`
+	ControlURL    string `json:"controlUrl"`
 	AccountID     string `json:"accountId"`
 	APIKey        string `json:"apiKey"`
 	PartnerAPIKey string `json:"partnerApiKey"`
@@ -50,30 +52,36 @@ func (c *devCmd) Run(ctx context.Context, s streams) error {
 	if c.Verbose {
 		logTo = s.err
 	}
-	dev, err := app.OpenDev(ctx, app.DevConfig{DataDir: c.DataDir, Addr: c.Addr, AdminAddr: c.AdminAddr, PublicURL: c.PublicURL}, logTo)
+	dev, err := app.OpenDev(ctx, app.DevConfig{
+		DataDir: c.DataDir, Addr: c.Addr, AdminAddr: c.AdminAddr, ControlAddr: c.ControlAddr, PublicURL: c.PublicURL,
+	}, logTo)
 	if err != nil {
 		return err
 	}
-	if err := c.announce(s.out, dev); err != nil {
-		return err
-	}
-	return dev.Run(ctx)
+	return dev.Run(ctx, func(missing int) error { return c.announce(s, dev, missing) })
 }
 
-func (c *devCmd) announce(out io.Writer, dev *app.Dev) error {
+func (c *devCmd) announce(s streams, dev *app.Dev, missing int) error {
+	if missing > 0 {
+		if _, err := fmt.Fprintf(s.err, "%d of the sample's instances are not connected yet; see --verbose.\n", missing); err != nil {
+			return err
+		}
+	}
+	out := s.out
 	r := ready{
-		URL: dev.URL(), AdminURL: dev.AdminURL(), AccountID: dev.Sample.AccountID,
+		URL: dev.URL(), AdminURL: dev.AdminURL(), ControlURL: dev.ControlURL(), AccountID: dev.Sample.AccountID,
 		APIKey: dev.Sample.APIKey, PartnerAPIKey: dev.Sample.PartnerAPIKey,
 	}
 	if c.JSON {
 		return json.NewEncoder(out).Encode(r) //nolint:gosec // printing the sample's keys is what dev is for
 	}
 	_, err := fmt.Fprintf(out, `Pombal is ready at %[1]s (documentation: %[1]s/docs, metrics: %[2]s/metrics).
-Its data is in %[6]s; Ctrl-C stops it.
+Its data is in %[6]s; Ctrl-C stops it. Its instances are connected to a fake WhatsApp: no phone is needed.
 
   account      %[3]s
   API key      %[4]s
   partner key  %[5]s
+  phones       %[7]s (list them: /state)
 
 Try it:
 
@@ -81,7 +89,7 @@ Try it:
   curl '%[1]s/v1/instances?status=connected&limit=1' -H 'Authorization: Bearer %[4]s'
   curl %[1]s/v1/instances -H 'Authorization: Bearer %[5]s' -H 'X-Account-Id: *'
   curl %[1]s/instance/fetchInstances -H 'apikey: %[4]s'
-`, r.URL, r.AdminURL, r.AccountID, r.APIKey, r.PartnerAPIKey, c.DataDir)
+`, r.URL, r.AdminURL, r.AccountID, r.APIKey, r.PartnerAPIKey, c.DataDir, r.ControlURL)
 	return err
 }
 

@@ -59,7 +59,7 @@ func Open(ctx context.Context, cfg Config, logTo io.Writer) (*App, error) {
 	a := &App{cfg: cfg, logs: newLogBuffer(logTo), metrics: prometheus.NewRegistry()}
 	a.log = slog.New(slog.NewJSONHandler(a.logs, &slog.HandlerOptions{Level: cfg.LogLevel}))
 	if err := a.open(ctx); err != nil {
-		return nil, errors.Join(err, a.Close())
+		return nil, errors.Join(err, a.Close()) //nolint:contextcheck // closing must not be cut short
 	}
 	return a, nil
 }
@@ -181,7 +181,7 @@ func (a *App) Run(ctx context.Context) error {
 	}
 	err := a.drain(context.WithoutCancel(ctx), api, admin)
 	stopWork()
-	return errors.Join(err, ignoreCanceled(work.Wait()), a.Close())
+	return errors.Join(err, ignoreCanceled(work.Wait()), a.Close()) //nolint:contextcheck // closing must not be cut short
 }
 
 func serve(s *http.Server, l net.Listener) error {

@@ -2,76 +2,65 @@ package app
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
+	"sync"
 	"time"
 
-	"github.com/pombal-api/pombal/internal/domain"
+	"golang.org/x/sync/errgroup"
 )
 
 // DevConfig is what dev can be told.
 type DevConfig struct {
-	DataDir   string
-	Addr      string
-	AdminAddr string
-	PublicURL string
+	DataDir     string
+	Addr        string
+	AdminAddr   string
+	ControlAddr string // of the fake WhatsApp's control API; it knows no authentication
+	PublicURL   string
+	// Seed decides the keys of the fake WhatsApp that comes with new sample data; nil for a random one. A
+	// process that opens several gives them the same: it can trust the keys of one seed only.
+	Seed []byte
 }
 
-// Dev is a node with an embedded database and sample data, for trying Pombal out.
+// Dev is a node with an embedded database, sample data and a fake WhatsApp to which its instances are
+// connected, for trying Pombal out.
 type Dev struct {
 	*App
 	Sample Sample
+	dir    string
+	box    *sandbox
+	noting sync.Mutex // guards Sample.Instances while the node runs
 }
-
-// Sample names the sample data. It is made once per data directory and kept there.
-type Sample struct {
-	Secret        string `json:"secret"`
-	AccountID     string `json:"accountId"`
-	PartnerID     string `json:"partnerAccountId"`
-	APIKey        string `json:"apiKey"`
-	PartnerAPIKey string `json:"partnerApiKey"`
-}
-
-// sampleFile holds the sample's keys in clear, readable by the user only. Only dev writes it.
-const sampleFile = "dev.json"
 
 // OpenDev prepares a node in cfg.DataDir. The first time it makes the sample data; later it finds it
-// as the user left it.
-func OpenDev(ctx context.Context, cfg DevConfig, logTo io.Writer) (*Dev, error) {
-	sample, err := readSample(cfg.DataDir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	fresh := err != nil
-	if fresh {
-		sample.Secret = newSecret()
-	}
-	a, err := Open(ctx, devConfig(cfg, sample.Secret), logTo)
+// as the user left it. Killed meanwhile, it goes on the next time.
+func OpenDev(ctx context.Context, cfg DevConfig, logTo io.Writer) (_ *Dev, err error) {
+	sample, err := beginSample(cfg.DataDir, cfg.Seed)
 	if err != nil {
 		return nil, err
 	}
-	if fresh {
-		if err := a.seed(ctx, &sample); err != nil {
-			return nil, errors.Join(fmt.Errorf("cannot make the sample data: %w", err), a.Close())
-		}
-		if err := writeSample(cfg.DataDir, sample); err != nil {
-			return nil, errors.Join(err, a.Close())
-		}
+	d := &Dev{Sample: sample, dir: cfg.DataDir}
+	if d.box, err = listenSandbox(ctx, cfg.ControlAddr); err != nil {
+		return nil, err
 	}
-	return &Dev{App: a, Sample: sample}, nil
+	if d.App, err = Open(ctx, devConfig(cfg, &sample, d.box.addr()), logTo); err != nil {
+		return nil, errors.Join(err, d.box.Close())
+	}
+	// Only now: the data directory is this process's alone.
+	if err = d.box.open(cfg.DataDir, &sample); err == nil && !sample.Seeded {
+		err = d.seed(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("cannot make the sample data: %w", err), d.Close()) //nolint:contextcheck // closing must not be cut short
+	}
+	return d, nil
 }
 
-func devConfig(cfg DevConfig, secret string) Config {
+func devConfig(cfg DevConfig, sample *Sample, whatsApp string) Config {
 	return Config{
 		Database:        Database{DataDir: cfg.DataDir},
-		Secrets:         Secrets{Secret: Secret(secret)},
+		Secrets:         Secrets{Secret: Secret(sample.Secret)},
 		Addr:            cfg.Addr,
 		AdminAddr:       cfg.AdminAddr,
 		PublicURL:       cfg.PublicURL,
@@ -80,93 +69,55 @@ func devConfig(cfg DevConfig, secret string) Config {
 		RequestTimeout:  10 * time.Second,
 		ShutdownGrace:   5 * time.Second,
 		PrivateWebhooks: true,
+		Sandbox:         &Sandbox{Addr: whatsApp, RootKey: sample.rootKey()},
 	}
 }
 
-func newSecret() string {
-	secret := make([]byte, 32)
-	_, _ = rand.Read(secret) // never fails: the runtime aborts instead
-	return base64.StdEncoding.EncodeToString(secret)
-}
+// ControlURL is where the control API of the fake WhatsApp answers on this machine.
+func (d *Dev) ControlURL() string { return "http://" + reachable(d.box.control.Addr()) }
 
-func readSample(dir string) (Sample, error) {
-	var s Sample
-	text, err := os.ReadFile(filepath.Join(dir, sampleFile)) // #nosec G304 -- the user's own directory
-	if err != nil {
-		return s, err
-	}
-	if err := json.Unmarshal(text, &s); err != nil {
-		return s, fmt.Errorf("%s is damaged; remove %s to begin anew: %w", sampleFile, dir, err)
-	}
-	return s, nil
-}
+// Close releases what OpenDev took. It may be called after Run, which calls it too.
+func (d *Dev) Close() error { return errors.Join(d.App.Close(), d.box.Close()) }
 
-// writeSample writes the whole file or none of it.
-func writeSample(dir string, s Sample) error {
-	text, err := json.MarshalIndent(s, "", "  ") //nolint:gosec // the sample's keys are kept for its user to read
-	if err != nil {
-		return err
-	}
-	temp := filepath.Join(dir, sampleFile+".tmp")
-	if err := os.WriteFile(temp, append(text, '\n'), 0o600); err != nil {
-		return err
-	}
-	return os.Rename(temp, filepath.Join(dir, sampleFile))
-}
-
-// seed makes the sample data: an account with the three instances of the contract's list page, and a
-// partner with two child accounts, one of which has the instances of the fetchInstances page.
-func (a *App) seed(ctx context.Context, s *Sample) error {
-	now := time.Now().UTC().Truncate(time.Millisecond)
-	account := domain.Account{ID: domain.NewID(now), Name: "Sample account", Plan: "pro"}
-	partner := domain.Account{ID: domain.NewID(now), Name: "Sample partner", Plan: "pro", Partner: true}
-	children := []domain.Account{
-		{ID: domain.NewID(now), ParentID: partner.ID, Name: "Sample child one", Plan: "pro"},
-		{ID: domain.NewID(now), ParentID: partner.ID, Name: "Sample child two", Plan: "pro"},
-	}
-	for _, owner := range append([]domain.Account{account, partner}, children...) {
-		owner.Status, owner.CreatedAt, owner.UpdatedAt = domain.AccountActive, now, now
-		if err := a.core.store.CreateAccount(ctx, &owner); err != nil {
+// Run serves until ctx ends, as App.Run does, and connects the sample instances. It calls ready as soon as
+// they are connected, or when that takes too long: then with how many are missing, and goes on.
+func (d *Dev) Run(ctx context.Context, ready func(missing int) error) error {
+	work, ctx := errgroup.WithContext(ctx)
+	work.Go(func() error {
+		err := d.App.Run(ctx)
+		return errors.Join(err, d.box.Close()) // last, so that nodes see no broken connections
+	})
+	work.Go(d.box.serve)
+	wanted, connected := d.connectSample(ctx, work)
+	work.Go(func() error {
+		missing, err := awaitAll(ctx, connected, wanted)
+		if err != nil {
+			return nil //nolint:nilerr // it is told to stop
+		}
+		if err := d.writeRunning(); err != nil {
 			return err
 		}
-	}
-	var err error
-	if s.APIKey, err = a.sampleKey(ctx, account.ID); err != nil {
-		return err
-	}
-	if s.PartnerAPIKey, err = a.sampleKey(ctx, partner.ID); err != nil {
-		return err
-	}
-	s.AccountID, s.PartnerID = account.ID.Prefixed(domain.PrefixAccount), partner.ID.Prefixed(domain.PrefixAccount)
-	return errors.Join(
-		a.sampleInstances(ctx, account, listPageInstances()),
-		a.sampleInstances(ctx, children[0], fetchPageInstances()),
-		a.sampleInstances(ctx, children[1], childInstances()))
+		return ready(missing)
+	})
+	err := work.Wait()
+	return errors.Join(err, d.removeRunning())
 }
 
-func (a *App) sampleKey(ctx context.Context, account domain.ID) (string, error) {
-	bound, err := a.core.store.Account(account)
-	if err != nil {
-		return "", err
-	}
-	_, secret, err := a.core.createKey(ctx, bound, account, "Sample key", domain.AllScopes, 0, time.Now())
-	return secret, err
-}
+// readyWithin bounds how long dev waits for the sample before it says that it is ready.
+const readyWithin = 10 * time.Second
 
-func (a *App) sampleInstances(ctx context.Context, owner domain.Account, instances []domain.Instance) error {
-	bound, err := a.core.store.Account(owner.ID)
-	if err != nil {
-		return err
-	}
-	for _, in := range instances {
-		in.AccountID, in.PartnerID, in.ID = owner.ID, owner.ParentID, domain.NewID(in.CreatedAt)
-		in.Integration, in.WebhookEvents, in.Version = domain.IntegrationWeb, domain.AllEvents, 1
-		var token string
-		token, in.TokenDigest = a.core.newInstanceToken()
-		in.TokenSealed = a.core.sealer.Seal([]byte(token), domain.InstanceTokenPlace(in.AccountID, in.ID))
-		if err := bound.CreateInstance(ctx, &in, 0); err != nil {
-			return err
+// awaitAll waits for n signs, and returns how many have not come in time.
+func awaitAll(ctx context.Context, signs <-chan struct{}, n int) (missing int, _ error) {
+	late := time.NewTimer(readyWithin)
+	defer late.Stop()
+	for missing = n; missing > 0; missing-- {
+		select {
+		case <-signs:
+		case <-late.C:
+			return missing, nil
+		case <-ctx.Done():
+			return missing, ctx.Err()
 		}
 	}
-	return nil
+	return 0, nil
 }

@@ -44,7 +44,7 @@ func Migrate(ctx context.Context, db Database, logTo io.Writer) error {
 	if err != nil {
 		return errors.Join(err, c.Close())
 	}
-	return errors.Join(devices.Close(), c.Close())
+	return errors.Join(devices.Close(), c.Close()) //nolint:contextcheck // closing must not be cut short
 }
 
 // Close closes the database.
@@ -186,19 +186,17 @@ func (o *Operator) CreateKey(ctx context.Context, n NewKey) (domain.APIKey, stri
 	if err != nil {
 		return domain.APIKey{}, "", err
 	}
-	return o.core.createKey(ctx, bound, account.ID, n.Name, scopes, n.Expires, o.now())
+	return o.core.createKey(ctx, bound, domain.APIKey{AccountID: account.ID, Name: n.Name, Scopes: scopes}, n.Expires, o.now())
 }
 
-// createKey makes and stores a key.
-func (c *core) createKey(ctx context.Context, bound *store.Account, account domain.ID, name string, scopes domain.ScopeSet,
-	expires time.Duration, now time.Time,
-) (domain.APIKey, string, error) {
+// createKey gives a key a secret and stores it. It chooses the id where there is none.
+func (c *core) createKey(ctx context.Context, bound *store.Account, key domain.APIKey, expires time.Duration, now time.Time) (domain.APIKey, string, error) {
 	secret := c.auth.NewKey()
 	now = now.UTC().Truncate(time.Millisecond)
-	key := domain.APIKey{
-		ID: domain.NewID(now), AccountID: account, Name: name, Lookup: secret.Lookup, LastFour: secret.LastFour,
-		Digest: secret.Digest, Scopes: scopes, CreatedAt: now,
+	if key.ID.IsZero() {
+		key.ID = domain.NewID(now)
 	}
+	key.Lookup, key.LastFour, key.Digest, key.CreatedAt = secret.Lookup, secret.LastFour, secret.Digest, now
 	if expires > 0 {
 		key.ExpiresAt = now.Add(expires)
 	}

@@ -4,10 +4,76 @@ import (
 	"time"
 
 	"github.com/pombal-api/pombal/internal/domain"
+	"github.com/pombal-api/pombal/internal/fakewa"
 )
 
 // This file holds the sample instances: those on the two pages of documentation that the contract
-// starts from, so that every example there can be tried against dev.
+// starts from, so that every example there can be tried against dev. Those that are connected there, are
+// paired with the phones of their numbers.
+
+// accounts are the sample's accounts, with the ids that were chosen.
+func (s *Sample) accounts(now time.Time) ([]domain.Account, error) {
+	accounts := []domain.Account{
+		{Name: "Sample account"}, {Name: "Sample partner", Partner: true}, {Name: "Sample child one"}, {Name: "Sample child two"},
+	}
+	for i, text := range append([]string{s.AccountID, s.PartnerID}, s.ChildIDs...) {
+		id, err := domain.ParsePrefixed(domain.PrefixAccount, text)
+		if err != nil {
+			return nil, err
+		}
+		a := &accounts[i]
+		a.ID, a.Plan, a.Status = id, "pro", domain.AccountActive
+		a.CreatedAt, a.UpdatedAt = now, now
+		if i > 1 {
+			a.ParentID = accounts[1].ID
+		}
+	}
+	return accounts, nil
+}
+
+// sampleInstance is an instance and the account (acct_…) that has it.
+type sampleInstance struct {
+	owner string
+	domain.Instance
+}
+
+// instances are the sample's instances, without ids.
+func (s *Sample) instances() (all []sampleInstance) {
+	add := func(owner string, list []domain.Instance) {
+		for _, in := range list {
+			all = append(all, sampleInstance{owner, in})
+		}
+	}
+	add(s.AccountID, listPageInstances())
+	add(s.ChildIDs[0], fetchPageInstances())
+	add(s.ChildIDs[1], childInstances())
+	return all
+}
+
+// samplePhones are the phones of the connected instances, and two that are free.
+func samplePhones() []fakewa.AccountOptions {
+	phones := []fakewa.AccountOptions{
+		{Phone: "5511955555555", PushName: "Ana", About: "Hey there! I am using WhatsApp."},
+		{Phone: "5521944444444", PushName: "Bruno", About: "At work"},
+	}
+	for _, in := range append(listPageInstances(), fetchPageInstances()...) {
+		if in.Phone != "" {
+			phones = append(phones, fakewa.AccountOptions{
+				Phone: in.Phone, PushName: in.ProfileName, About: in.ProfileStatus, PictureURL: in.ProfilePicURL,
+			})
+		}
+	}
+	return phones
+}
+
+// sampleContacts are people to exchange messages with.
+func sampleContacts() []fakewa.ContactOptions {
+	return []fakewa.ContactOptions{
+		{Phone: "5511933333333", Name: "Carla"},
+		{Phone: "5531922222222", Name: "Diego", ByLID: true},
+		{Phone: "351912345678", Name: "Elisa"},
+	}
+}
 
 func at(month time.Month, day, hour, minute int) time.Time {
 	return time.Date(2026, month, day, hour, minute, 0, 0, time.UTC)
