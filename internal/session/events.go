@@ -40,7 +40,6 @@ func (k *keeper) onCode(e domain.LinkEvent) {
 	if e.Kind == domain.LinkQR && k.wish.Method == domain.PairByCode {
 		return // a sign of life only: the customer wants another kind
 	}
-	k.failures = 0
 	k.stuckAt = later(k.now(), e.ExpiresAt).Add(stuckAfter)
 	k.show(domain.StatusConnecting, "")
 	k.record(domain.LinkFact{Code: &domain.LinkCode{Method: k.wish.Method, Text: e.Text, ExpiresAt: e.ExpiresAt}})
@@ -152,6 +151,9 @@ func (k *keeper) fail(reason domain.ReasonCode, retryAfter time.Duration, err er
 	}
 	if err != nil && !was {
 		k.log("an instance could not be connected: "+string(reason), err)
+	}
+	if k.jid == "" { // whom a code belongs to is gone
+		k.record(domain.LinkFact{Code: &domain.LinkCode{}})
 	}
 	delay := p.delay(k.failures, retryAfter, k.t.m.cfg.Rand())
 	k.failures++

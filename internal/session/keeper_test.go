@@ -417,3 +417,75 @@ func TestKeeper_DisconnectsAnUnrecordedPairing(t *testing.T) {
 		}
 	})
 }
+
+// A node that wakes up after its leases may have run out opens no connection before it has renewed them.
+func TestKeeper_DialsUnderALeaseOnly(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var slept atomic.Int64
+		_, ids := w.connected(1, Config{Now: func() time.Time { return time.Now().Add(time.Duration(slept.Load())) }})
+		slept.Store(int64(time.Minute))
+		w.driver.last(ids[0]).down(domain.ReasonConnectionLost)
+		time.Sleep(1500 * time.Millisecond)
+		if n := w.driver.attempts(ids[0]); n != 1 {
+			t.Errorf("%d attempts", n)
+		}
+		time.Sleep(time.Minute)
+		w.wantStatus(ids[0], connected, "")
+	})
+}
+
+// Rebalancing leaves people alone who are about to take a code; stopping does not.
+func TestKeeper_CodesAreNotHandedOver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		m, stop := w.node(Config{Name: "a"})
+		var ids []domain.ID
+		for range 20 {
+			id := w.store.add("")
+			ids = append(ids, id)
+			if _, err := w.desk(m).Connect(t.Context(), domain.ID{1}, id, byQR); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.node(Config{Name: "b"})
+		time.Sleep(10 * time.Second)
+		if got := held(w); got["a"] != len(ids) {
+			t.Errorf("held: %v", got)
+		}
+		stop()
+		time.Sleep(5 * time.Second)
+		if got := held(w); got["b"] != len(ids) {
+			t.Errorf("held: %v", got)
+		}
+	})
+}
+
+// A code is worth nothing without the connection that it was made on: it is not shown until there is another one.
+func TestKeeper_CodesEndWithTheirConnection(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		id := w.store.add("")
+		m, _ := w.node(Config{})
+		desk := w.desk(m)
+		how := domain.PairingWish{Method: domain.PairByQR}
+		if _, err := desk.Connect(t.Context(), domain.ID{1}, id, how); err != nil {
+			t.Fatal(err)
+		}
+		w.driver.set(func(d *fakeDriver) { d.answer = func(l *fakeLink) { l.down(domain.ReasonServerUnreachable) } })
+		w.driver.last(id).down(domain.ReasonConnectionLost)
+		time.Sleep(2 * time.Second)
+		st, err := desk.State(t.Context(), domain.ID{1}, id)
+		if err != nil || st.Status != connecting || st.Code.Text != "" {
+			t.Errorf("while it is away: %+v, %v", st, err)
+		}
+		w.driver.set(func(d *fakeDriver) { d.answer = nil })
+		st, err = desk.Connect(t.Context(), domain.ID{1}, id, how)
+		if err != nil || st.Status != domain.StatusQRPending || w.driver.attempts(id) < 3 {
+			t.Errorf("connect again: %+v, %v, %d attempts", st, err, w.driver.attempts(id))
+		}
+	})
+}
