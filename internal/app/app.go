@@ -34,6 +34,7 @@ type App struct {
 	logs    *logBuffer
 	core    *core
 	links   *sessions
+	urls    *webhook.URLPolicy // what customers may make this node call
 	limiter *ratelimit.Limiter
 	api     *httpapi.Server
 	metrics *prometheus.Registry
@@ -56,7 +57,10 @@ func Open(ctx context.Context, cfg Config, logTo io.Writer) (*App, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("the configuration is not usable:\n%w", err)
 	}
-	a := &App{cfg: cfg, logs: newLogBuffer(logTo), metrics: prometheus.NewRegistry()}
+	a := &App{
+		cfg: cfg, logs: newLogBuffer(logTo), metrics: prometheus.NewRegistry(),
+		urls: webhook.NewURLPolicy(cfg.PrivateNetwork),
+	}
 	a.log = slog.New(slog.NewJSONHandler(a.logs, &slog.HandlerOptions{Level: cfg.LogLevel}))
 	if err := a.open(ctx); err != nil {
 		return nil, errors.Join(err, a.Close()) //nolint:contextcheck // closing must not be cut short
@@ -111,7 +115,8 @@ func (a *App) newAPI() (*httpapi.Server, error) {
 		NewAPIKey:        c.auth.NewKey,
 		NewInstanceToken: c.newInstanceToken,
 		Connections:      a.links.desk,
-		CheckWebhookURL:  webhook.NewURLPolicy(a.cfg.PrivateWebhooks).Check,
+		CheckWebhookURL:  a.urls.Check,
+		CheckProxyURL:    a.urls.CheckProxy,
 		Ready:            c.store.Ready,
 		Mount:            []func(*echo.Echo){mountEvolution},
 		Metrics:          a.metrics,

@@ -45,8 +45,8 @@ type Config struct {
 	NodeCapacity   int           `env:"POMBAL_NODE_CAPACITY" default:"1500" help:"How many instances this node keeps connected at most; 0 for 1500."`
 	LogLevel       slog.Level    `env:"POMBAL_LOG_LEVEL" default:"INFO" help:"DEBUG, INFO, WARN or ERROR."`
 
-	// PrivateWebhooks lets webhooks point at this machine and its network. Only dev sets it.
-	PrivateWebhooks bool `kong:"-"`
+	// PrivateNetwork lets webhooks and proxies point at this machine and its network. Only dev sets it.
+	PrivateNetwork bool `kong:"-"`
 
 	// Sandbox is connected to instead of WhatsApp. Only dev and tests set it: no flag and no variable can.
 	Sandbox *Sandbox `kong:"-"`

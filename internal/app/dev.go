@@ -59,17 +59,17 @@ func OpenDev(ctx context.Context, cfg DevConfig, logTo io.Writer) (_ *Dev, err e
 
 func devConfig(cfg DevConfig, sample *Sample, whatsApp string) Config {
 	return Config{
-		Database:        Database{DataDir: cfg.DataDir},
-		Secrets:         Secrets{Secret: Secret(sample.Secret)},
-		Addr:            cfg.Addr,
-		AdminAddr:       cfg.AdminAddr,
-		PublicURL:       cfg.PublicURL,
-		AllowedOrigins:  []string{"*"},
-		TokenIssuer:     "pombal",
-		RequestTimeout:  10 * time.Second,
-		ShutdownGrace:   5 * time.Second,
-		PrivateWebhooks: true,
-		Sandbox:         &Sandbox{Addr: whatsApp, RootKey: sample.rootKey()},
+		Database:       Database{DataDir: cfg.DataDir},
+		Secrets:        Secrets{Secret: Secret(sample.Secret)},
+		Addr:           cfg.Addr,
+		AdminAddr:      cfg.AdminAddr,
+		PublicURL:      cfg.PublicURL,
+		AllowedOrigins: []string{"*"},
+		TokenIssuer:    "pombal",
+		RequestTimeout: 10 * time.Second,
+		ShutdownGrace:  5 * time.Second,
+		PrivateNetwork: true,
+		Sandbox:        &Sandbox{Addr: whatsApp, RootKey: sample.rootKey()},
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pombal-api/pombal/internal/domain"
 	"github.com/pombal-api/pombal/internal/store"
+	"github.com/pombal-api/pombal/internal/whatsapp"
 )
 
 // Operator carries out an operator's commands on the database, beside nodes that may be serving.
@@ -40,7 +41,7 @@ func Migrate(ctx context.Context, db Database, logTo io.Writer) error {
 		_ = c.Close()
 		return err
 	}
-	devices, err := openDevices(ctx, db, log)
+	devices, err := whatsapp.Open(ctx, db.devices(log))
 	if err != nil {
 		return errors.Join(err, c.Close())
 	}

@@ -34,7 +34,9 @@ func (a *App) openSessions(ctx context.Context) (*sessions, error) {
 	if box := a.cfg.Sandbox; box != nil {
 		options = append(options, whatsapp.Sandbox(box.Addr, box.RootKey))
 	}
-	driver, err := openDevices(ctx, a.cfg.Database, a.log, options...)
+	cfg := a.cfg.Database.devices(a.log)
+	cfg.ProxyControl = a.urls.Control
+	driver, err := whatsapp.Open(ctx, cfg, options...)
 	if err != nil {
 		return nil, err
 	}
@@ -52,10 +54,10 @@ func (a *App) openSessions(ctx context.Context) (*sessions, error) {
 	return &sessions{driver: driver, manager: manager, desk: session.NewDesk(a.core.store, manager.Wake, time.Now)}, nil
 }
 
-// openDevices opens the devices, and brings their tables up to date.
-func openDevices(ctx context.Context, db Database, log *slog.Logger, options ...whatsapp.Option) (*whatsapp.Driver, error) {
-	_, conns := db.shares()
-	return whatsapp.Open(ctx, whatsapp.Config{URL: string(db.DatabaseURL), DataDir: db.DataDir, MaxConns: conns, Log: log}, options...)
+// devices says where the devices are.
+func (d Database) devices(log *slog.Logger) whatsapp.Config {
+	_, conns := d.shares()
+	return whatsapp.Config{URL: string(d.DatabaseURL), DataDir: d.DataDir, MaxConns: conns, Log: log}
 }
 
 func gauge(name, help string, value func() int) prometheus.Collector {
