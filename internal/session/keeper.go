@@ -191,6 +191,10 @@ func (k *keeper) isLate() bool {
 // dial begins an attempt to connect. Even when it is too late for codes, the driver is asked once: it may have a
 // pairing that the node before did not live to record.
 func (k *keeper) dial() {
+	if now := k.now(); k.t.isOver(now) { // whoever holds the instance now would be thrown out
+		k.dialAt = now.Add(time.Second)
+		return
+	}
 	if k.lateLook = k.isLate(); k.lateLook && k.looked {
 		k.fail(domain.ReasonPairingTimeout, 0, nil)
 		return
@@ -312,6 +316,13 @@ func (k *keeper) finish(f domain.LinkFact) {
 
 // handOver gives the instance to another node, as it is.
 func (k *keeper) handOver() { k.finish(domain.LinkFact{}) }
+
+// giveWay is handOver, unless a person is about to take a code.
+func (k *keeper) giveWay() {
+	if k.jid != "" {
+		k.handOver()
+	}
+}
 
 func (k *keeper) log(message string, err error) {
 	k.t.m.cfg.Log.LogAttrs(k.ctx, slog.LevelWarn, message, slog.String("account", k.lease.Account.String()),

@@ -23,10 +23,12 @@ type renewal struct {
 }
 
 func newRenewal(t *tenure) *renewal {
-	return &renewal{
+	r := &renewal{
 		t: t, confirmed: t.began,
 		reported: reporter{log: t.m.cfg.Log, lost: "cannot renew the leases; trying again", found: "leases are renewed again"},
 	}
+	t.setLimit(r.limit())
+	return r
 }
 
 // run renews until ctx ends, or until the node has to stop: then it returns true.
@@ -94,6 +96,7 @@ func (r *renewal) renew(ctx context.Context) error {
 	case errors.Is(err, domain.ErrDatabaseDown):
 		r.downAt = cfg.Now()
 	}
+	r.t.setLimit(r.limit())
 	r.t.reached(began, err == nil)
 	return err
 }

@@ -31,6 +31,8 @@ type tenure struct {
 
 	mu      sync.Mutex
 	keepers map[domain.ID]*keeper
+	// limit is when this node must hold nothing any more unless a renewal succeeds before.
+	limit time.Time
 	// reachable is since when every renewal has succeeded; zero after one that has not.
 	reachable time.Time
 
@@ -59,8 +61,9 @@ func (t *tenure) serve(ctx context.Context) {
 	workers.Go(func() { t.facts.run(working) })
 	fenced := false
 	var renewing sync.WaitGroup
+	renewal := newRenewal(t)
 	renewing.Go(func() {
-		fenced = newRenewal(t).run(serving)
+		fenced = renewal.run(serving)
 		fence()
 	})
 	t.schedule(serving, working)
@@ -158,6 +161,20 @@ func (t *tenure) reached(began time.Time, ok bool) {
 	}
 }
 
+// setLimit notes how long the leases are good for.
+func (t *tenure) setLimit(limit time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.limit = limit
+}
+
+// isOver reports whether others may have taken over what this node holds.
+func (t *tenure) isOver(now time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return !now.Before(t.limit)
+}
+
 // reap removes nodes that have expired, once they have had time to renew after an outage.
 func (t *tenure) reap(ctx context.Context, now time.Time) error {
 	t.mu.Lock()
@@ -178,7 +195,7 @@ func (t *tenure) rebalance() {
 	keepers := t.all()
 	n := min(surplus(t.fleet, t.node.ID, len(keepers)), t.m.cfg.HandOverPerSecond)
 	for _, k := range keepers[:min(n, len(keepers))] {
-		k.post(k.handOver)
+		k.post(k.giveWay)
 	}
 }
 
