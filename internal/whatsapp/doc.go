@@ -6,6 +6,10 @@
 // pairing. Each link has one goroutine, which owns its state and alone calls its sink; what the library
 // reports, from whatever goroutine, is handed over to it. The library's own logic of reconnecting is off.
 //
+// The device store knows which instance each device belongs to before WhatsApp is told that a pairing is accepted.
+// So a pairing outlives a process that ends before anybody else has recorded it: the next link of the instance,
+// though opened as one without a pairing, finds the device and logs in with it.
+//
 // There is no receiver of messages yet. Messages and receipts are therefore never acknowledged: WhatsApp keeps
 // them and delivers them again at a later connection, when there is something that stores them.
 package whatsapp
