@@ -55,7 +55,7 @@ type Delivery struct {
 	Manual    bool      // its next attempt was asked for by somebody
 	NextAt    time.Time // of the next attempt, while it waits
 	CreatedAt time.Time
-	Last      Attempt // meaningless before the first
+	Last      Attempt // without Manual and Response; meaningless before the first
 }
 
 // DeliveryFilter narrows a list of deliveries. Its zero value matches all.
@@ -80,6 +80,16 @@ type LaneKey struct {
 	Epoch   int64
 }
 
+// Key names the lane as it was claimed.
+func (l *Lane) Key() LaneKey { return LaneKey{l.Webhook.AccountID, l.Webhook.ID, l.Epoch} }
+
+// LaneDemand asks for deliveries of a lane that are due.
+type LaneDemand struct {
+	Lane   LaneKey
+	Limit  int  // at most that many
+	Except []ID // not these: they are being tried
+}
+
 // Outcome is what became of an attempt, and what is to become of its delivery.
 type Outcome struct {
 	Lane     LaneKey
@@ -90,12 +100,21 @@ type Outcome struct {
 	NextAt   time.Time // with DeliveryWaiting
 }
 
-// LaneUpdate gives a lane back, or changes what is known of it.
+// LaneUpdate changes what is known of a lane, and may give it back.
 type LaneUpdate struct {
 	Lane     LaneKey
 	Failures int
 	// PausedUntil keeps the lane from being claimed before; zero for no pause.
 	PausedUntil time.Time
+	Release     bool // give it back: it can be claimed again as soon as something is due
+}
+
+// FailingWebhook is an active webhook that has accepted nothing for a while.
+type FailingWebhook struct {
+	AccountID ID
+	ID        ID
+	Since     time.Time // of the first failure after the last success
+	Warnings  int       // sent since then
 }
 
 // DisableWebhook is what a worker found out about an endpoint that gets nothing any more.

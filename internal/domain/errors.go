@@ -21,6 +21,8 @@ const (
 	CodeInstanceNotFound      Code = "instance_not_found"
 	CodeAPIKeyNotFound        Code = "api_key_not_found" //nolint:gosec // the name of an error
 	CodeAccountNotFound       Code = "account_not_found"
+	CodeWebhookNotFound       Code = "webhook_not_found"
+	CodeDeliveryNotFound      Code = "delivery_not_found"
 	CodeMethodNotAllowed      Code = "method_not_allowed"
 	CodeInstanceLimitReached  Code = "instance_limit_reached"
 	CodeExternalIDInUse       Code = "external_id_in_use"
@@ -112,4 +114,14 @@ func APIKeyNotFound() *Error {
 // AccountNotFound says that there is no such account, or none that the caller may see.
 func AccountNotFound() *Error {
 	return NewError(CodeAccountNotFound, "There is no account with this id among yours. List your accounts to find the right one.")
+}
+
+// WebhookNotFound says that there is no such webhook, or none that the caller may see.
+func WebhookNotFound() *Error {
+	return NewError(CodeWebhookNotFound, "There is no webhook with this id. List your webhooks to find the right one.")
+}
+
+// DeliveryNotFound says that the webhook has no such delivery, or not any more.
+func DeliveryNotFound() *Error {
+	return NewError(CodeDeliveryNotFound, "The webhook's log has no entry with this id. List the log to find the right one; old entries are removed.")
 }
