@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"math/rand/v2"
@@ -23,6 +24,7 @@ import (
 
 	"github.com/pombal-api/pombal/internal/app"
 	"github.com/pombal-api/pombal/internal/testkit"
+	"github.com/pombal-api/pombal/internal/testkit/apitest"
 	"github.com/pombal-api/pombal/pkg/api"
 )
 
@@ -267,11 +269,19 @@ func checkRefused(t *testing.T, name, out string, err error, say ...string) {
 // TestDevInThisProcess runs dev as a function: it must leave nothing behind when its context ends.
 func TestDevInThisProcess(t *testing.T) {
 	t.Parallel()
+	dir := t.TempDir()
+	first, err := app.OpenDev(t.Context(), app.DevConfig{DataDir: dir, Seed: apitest.Seed(), Addr: "127.0.0.1:0", AdminAddr: "127.0.0.1:0", ControlAddr: "127.0.0.1:0"}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err = first.Close(); err != nil { // it was for the sample, which has the seed that this process trusts
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	out := &output{}
 	done := make(chan error, 1)
 	go func() { // waited for below
-		done <- run(ctx, []string{"dev", "--json", "--data-dir", t.TempDir(), "--addr", "127.0.0.1:0"}, out, &bytes.Buffer{})
+		done <- run(ctx, []string{"dev", "--json", "--data-dir", dir, "--addr", "127.0.0.1:0"}, out, &bytes.Buffer{})
 	}()
 	eventually(t, 30*time.Second, func() error {
 		if out.String() == "" {

@@ -16,6 +16,9 @@ import (
 // A process can trust the certificates of one seed only, so every fake WhatsApp of the tests has this one.
 const seed = "the fake WhatsApp of the tests"
 
+// Seed is that seed, for tests that run dev in their own process: see app.DevConfig.
+func Seed() []byte { return []byte(seed) }
+
 // patience bounds what takes a moment: machines are slow, and the race detector makes them slower.
 const patience = 60 * time.Second
 
