@@ -30,6 +30,8 @@ type cli struct {
 	Dev         devCmd         `cmd:"" help:"Try Pombal: embedded database, sample account and key."`
 	Serve       serveCmd       `cmd:"" help:"Serve the API, configured by the environment."`
 	Migrate     migrateCmd     `cmd:"" help:"Bring the database up to date."`
+	Instances   instancesCmd   `cmd:"" help:"Create, connect and manage instances, through the API of a server."`
+	Phone       phoneCmd       `cmd:"" help:"Play the phones and contacts of dev's fake WhatsApp: scan codes, write messages."`
 	Accounts    accountsCmd    `cmd:"" help:"Create and list accounts."`
 	Keys        keysCmd        `cmd:"" help:"Create, list and revoke API keys."`
 	SigningKeys signingKeysCmd `cmd:"" help:"Rotate the keys that sign tokens."`
