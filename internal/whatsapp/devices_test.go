@@ -111,7 +111,7 @@ func TestLogoutWhilePairing(t *testing.T) {
 	eachEngine(t, func(t *testing.T, db testkit.Database) {
 		h := newHost(t)
 		a := h.phone(t, number)
-		d := h.newDriver(t, db)
+		d := h.newDriver(t, db, whatsapp.LogoutTime(patience)) // a first login takes its time
 		to := target("")
 		logout := func(l *line) {
 			t.Helper()

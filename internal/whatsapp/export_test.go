@@ -22,6 +22,14 @@ func LoginTime(limit time.Duration) Option {
 	}
 }
 
+// LogoutTime changes how long a logout may take.
+func LogoutTime(limit time.Duration) Option {
+	return func(d *Driver) error {
+		d.times.logout = limit
+		return nil
+	}
+}
+
 // ProxyControl sets Config.ProxyControl.
 func ProxyControl(control func(network, address string, c syscall.RawConn) error) Option {
 	return func(d *Driver) error {
