@@ -97,7 +97,7 @@ func (u *sessionSuite) run(ctx context.Context) error {
 	return nil
 }
 
-// prepare makes an engine's databases: the largest one by pairing, the others with some of its devices.
+// prepare pairs as many devices as are needed, and makes a database of instances for each number of them.
 func (u *sessionSuite) prepare(ctx context.Context, name string) (*sessionEngine, error) {
 	s := u.stage
 	e := &sessionEngine{name: name, stores: map[int]sessions.Database{}}
@@ -111,29 +111,34 @@ func (u *sessionSuite) prepare(ctx context.Context, name string) (*sessionEngine
 		return nil, err
 	}
 	e.addr = door.Addr
-	if e.devices, err = u.database(ctx, name, "devices"); err != nil {
+	if err = u.pair(ctx, e); err != nil {
 		return nil, err
 	}
 	for _, size := range s.options.sessions {
 		if e.stores[size], err = u.database(ctx, name, fmt.Sprint(size)); err != nil {
 			return nil, err
 		}
-	}
-	most := slices.Max(s.options.sessions)
-	began := time.Now()
-	if e.jids, err = sessions.Prepare(ctx, e.script(variantPombal, most), e.host, most); err != nil {
-		return nil, err
-	}
-	s.log.InfoContext(ctx, "paired", "engine", name, "instances", most, "took", time.Since(began).Round(10*time.Millisecond))
-	for size, store := range e.stores {
-		if size == most {
-			continue
-		}
-		if err = sessions.Adopt(ctx, store, e.jids[:size]); err != nil {
+		if err = sessions.Adopt(ctx, e.stores[size], e.jids[:size]); err != nil {
 			return nil, err
 		}
 	}
 	return e, nil
+}
+
+// pair makes the devices, through the session layer.
+func (u *sessionSuite) pair(ctx context.Context, e *sessionEngine) (err error) {
+	if e.devices, err = u.database(ctx, e.name, "devices"); err != nil {
+		return err
+	}
+	instances, err := u.database(ctx, e.name, "pairing")
+	if err != nil {
+		return err
+	}
+	began, n := time.Now(), slices.Max(u.stage.options.sessions)
+	part := sessions.Script{Store: instances, Devices: e.devices, WhatsApp: e.addr}
+	e.jids, err = sessions.Prepare(ctx, part, e.host, n)
+	u.stage.log.InfoContext(ctx, "paired", "engine", e.name, "instances", n, "took", time.Since(began).Round(10*time.Millisecond))
+	return err
 }
 
 // database makes room for a database.
