@@ -22,6 +22,8 @@ const (
 	CodeAPIKeyNotFound        Code = "api_key_not_found" //nolint:gosec // the name of an error
 	CodeAccountNotFound       Code = "account_not_found"
 	CodeWebhookNotFound       Code = "webhook_not_found"
+	CodeWebhookLimitReached   Code = "webhook_limit_reached"
+	CodeWebhookOfInstance     Code = "webhook_of_instance"
 	CodeDeliveryNotFound      Code = "delivery_not_found"
 	CodeMethodNotAllowed      Code = "method_not_allowed"
 	CodeInstanceLimitReached  Code = "instance_limit_reached"

@@ -51,15 +51,18 @@ type Instance struct {
 	ProfileStatus string // the WhatsApp "about" text
 	WebhookURL    string
 	WebhookEvents EventSet
-	AutoRead      bool
-	AutoTyping    bool
-	TokenDigest   []byte // finds the instance by its own token
-	TokenSealed   []byte // the token itself, sealed to this row
-	CreatedAt     time.Time
-	UpdatedAt     time.Time
-	ConnectedAt   time.Time
-	LastSeenAt    time.Time
-	Version       int64 // grows with every change that callers can see; the ETag
+	// OwnWebhook is, for who stores an instance that has a WebhookURL, the webhook to make of it: its id and its
+	// secret. Nobody reads it back.
+	OwnWebhook  *Webhook
+	AutoRead    bool
+	AutoTyping  bool
+	TokenDigest []byte // finds the instance by its own token
+	TokenSealed []byte // the token itself, sealed to this row
+	CreatedAt   time.Time
+	UpdatedAt   time.Time
+	ConnectedAt time.Time
+	LastSeenAt  time.Time
+	Version     int64 // grows with every change that callers can see; the ETag
 }
 
 // InstancePatch names what to change of an instance; nil leaves a field as it is.
@@ -70,10 +73,16 @@ type InstancePatch struct {
 	WebhookEvents *EventSet
 	AutoRead      *bool
 	AutoTyping    *bool
+	// OwnWebhook is the webhook to make, its id and its secret, where the instance gets a WebhookURL and has
+	// none. It is no change by itself.
+	OwnWebhook *Webhook
 }
 
 // IsEmpty reports whether the patch changes nothing.
-func (p InstancePatch) IsEmpty() bool { return p == InstancePatch{} }
+func (p InstancePatch) IsEmpty() bool {
+	p.OwnWebhook = nil
+	return p == InstancePatch{}
+}
 
 // InstanceState is what became known about an instance's connection; nil and zero times leave a field
 // as it is. Of several states of one instance in a batch, the later one wins.

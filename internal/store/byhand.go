@@ -1,6 +1,7 @@
 package store
 
 import (
+	"database/sql"
 	"errors"
 
 	"gorm.io/gorm"
@@ -9,7 +10,7 @@ import (
 )
 
 // Statements on tenant rows that GORM cannot compose. Each takes the bound account as its first parameter
-// and compares it by equality; exec refuses to run it under another wall.
+// and compares it by equality; handOf refuses to run it under another wall.
 
 // saveStatesSQL writes a batch of states: one statement for 100 rows is about ten times cheaper than 100.
 const saveStatesSQL = `
@@ -22,17 +23,61 @@ FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text
         connected_at, last_seen_at, updated_at, version)
 WHERE i.account_id = $1 AND i.id = s.id`
 
-// execByHand runs a statement of this file for the account that sc is bound to.
+// execByHand runs a statement by hand for the account that sc is bound to.
 func execByHand(sc scope, sql string, args ...any) error {
+	_, err := countByHand(sc, sql, args...)
+	return err
+}
+
+// countByHand is execByHand that returns how many rows were changed.
+func countByHand(sc scope, text string, args ...any) (int64, error) {
+	conn, args, err := handOf(sc, args)
+	if err != nil {
+		return 0, err
+	}
+	result, err := conn.ExecContext(sc.db.Statement.Context, text, args...)
+	if err != nil {
+		return 0, translated(sc, err)
+	}
+	return result.RowsAffected()
+}
+
+// queryByHand runs a statement by hand for the account that sc is bound to, and gives its rows to each.
+func queryByHand(sc scope, each func(*sql.Rows) error, text string, args ...any) error {
+	conn, args, err := handOf(sc, args)
+	if err != nil {
+		return err
+	}
+	rows, err := conn.QueryContext(sc.db.Statement.Context, text, args...)
+	if err != nil {
+		return translated(sc, err)
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		if err := each(rows); err != nil {
+			return err
+		}
+	}
+	return translated(sc, rows.Err())
+}
+
+// handOf returns the transaction of a statement by hand, and its arguments with the bound account before them.
+func handOf(sc scope, args []any) (gorm.ConnPool, []any, error) {
 	if sc.wall.account.IsZero() || sc.wall.pass != "" {
-		return errWall
+		return nil, nil, errWall
 	}
 	conn, ok := sc.db.Statement.ConnPool.(gorm.TxCommitter)
 	if !ok || conn == nil {
-		return errors.New("a statement by hand needs a transaction")
+		return nil, nil, errors.New("a statement by hand needs a transaction")
 	}
-	args = append([]any{uid(sc.wall.account)}, args...)
-	_, err := sc.db.Statement.ConnPool.ExecContext(sc.db.Statement.Context, sql, args...)
+	return sc.db.Statement.ConnPool, append([]any{uid(sc.wall.account)}, args...), nil
+}
+
+// translated gives an error the names that GORM gives its own.
+func translated(sc scope, err error) error {
+	if t, ok := sc.db.Dialector.(gorm.ErrorTranslator); ok && err != nil {
+		return t.Translate(err)
+	}
 	return err
 }
 

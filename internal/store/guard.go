@@ -36,6 +36,7 @@ const (
 	passOriginAllowed   pass = "a preflight asks whether any account lists an origin"
 	passSweep           pass = "the sweep finds and removes expired idempotency keys"
 	passLinks           pass = "nodes find the connections to look after"
+	passHeads           pass = "a node asks which accounts have new events"
 )
 
 // covers reports whether the pass is meant for a statement on a table.
@@ -51,6 +52,8 @@ func (p pass) covers(kind statementKind, table string) bool {
 		return kind == kindQuery && table == "account_origins"
 	case passLinks:
 		return kind == kindQuery && table == "instance_links"
+	case passHeads:
+		return kind == kindQuery && table == "event_heads"
 	case passSweep:
 		return (kind == kindQuery || kind == kindDelete) && table == "idempotency_keys"
 	}

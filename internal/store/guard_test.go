@@ -241,10 +241,12 @@ func TestWall_Passes(t *testing.T) {
 		passInstanceByToken: {"query instances"},
 		passSweep:           {"query idempotency_keys", "delete idempotency_keys"},
 		passLinks:           {"query instance_links"},
+		passHeads:           {"query event_heads"},
 	}
 	tables := []string{
 		"accounts", "account_origins", "api_keys", "instances", "instance_counts", "partner_counts", "idempotency_keys",
-		"instance_links",
+		"instance_links", "event_heads", "events", "webhooks", "webhook_lanes", "deliveries", "delivery_attempts",
+		"inbound_webhooks",
 	}
 	for p, allowed := range want {
 		n := 0
