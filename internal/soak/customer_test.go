@@ -1,0 +1,202 @@
+package soak
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/pombal-api/pombal/internal/fakewa"
+	"github.com/pombal-api/pombal/pkg/api"
+)
+
+// subject is an instance and the phone that it is paired with.
+type subject struct {
+	id     string // inst_…
+	number string
+	phone  *fakewa.Account
+
+	mu sync.Mutex
+	// linked is whether the phone was told that it is linked, and nobody has asked to disconnect since.
+	linked bool
+	since  time.Time // of the latest change of linked
+	left   int       // how often it was disconnected
+	kept   int       // how often a pairing outlived that, as the instance was to be connected again at once
+}
+
+func (x *subject) setLinked(linked bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.linked, x.since = linked, time.Now()
+	if !linked {
+		x.left++
+	}
+}
+
+func (x *subject) state() (linked bool, since time.Time) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.linked, x.since
+}
+
+// populate makes n instances and pairs each with a phone.
+func (s *site) populate(tb testing.TB, n int) (subjects []*subject) {
+	tb.Helper()
+	c := s.on(tb, s.nodes[0])
+	var pairing errgroup.Group
+	pairing.SetLimit(3)
+	began := time.Now()
+	for i := range n {
+		number := fmt.Sprintf("55119%08d", i+1)
+		in, err := c.Instances.Create(tb.Context(), api.CreateInstance{Name: "Instance of " + number})
+		if err != nil {
+			tb.Fatal(err)
+		}
+		x := &subject{id: in.ID, number: number, phone: s.wa.Phone(tb, number)}
+		subjects = append(subjects, x)
+		shopper := &customer{s, rand.New(rand.NewPCG(uint64(i), 0))}
+		pairing.Go(func() error { return shopper.pair(tb.Context(), x) })
+	}
+	if err := pairing.Wait(); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Logf("%d instances were paired in %v", n, time.Since(began).Round(time.Millisecond))
+	return subjects
+}
+
+// customer calls the API all the time, on any node that serves, as if behind a load balancer.
+type customer struct {
+	site   *site
+	random *rand.Rand
+}
+
+// client is the SDK on a node at random, which need not be the one that holds anything.
+func (c *customer) client(ctx context.Context) *api.Client {
+	for {
+		if address := c.site.nodes[c.random.IntN(len(c.site.nodes))].address(); address != "" {
+			if client, err := c.site.client(address); err == nil {
+				return client
+			}
+		}
+		if !pause(ctx, 50*time.Millisecond) {
+			client, _ := c.site.client("http://127.0.0.1:1") // it is over anyway
+			return client
+		}
+	}
+}
+
+// live lets a customer use his instances until ctx ends.
+func (c *customer) live(ctx context.Context, mine []*subject) error {
+	// What has been begun is completed, in another time.
+	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Minute)
+	defer cancel()
+	for pause(ctx, time.Duration(20+c.random.IntN(180))*time.Millisecond) {
+		x := mine[c.random.IntN(len(mine))]
+		if err := c.act(late, x); err != nil {
+			return fmt.Errorf("%s: %w", x.id, err)
+		}
+	}
+	return nil
+}
+
+func (c *customer) act(ctx context.Context, x *subject) error {
+	linked, _ := x.state()
+	switch dice := c.random.IntN(100); {
+	case !linked && dice < 60:
+		return c.pair(ctx, x)
+	case dice < 45:
+		_, err := c.client(ctx).Instances.Status(ctx, x.id)
+		c.site.note("status", err)
+	case dice < 75 && linked:
+		_, err := c.client(ctx).Instances.Connect(ctx, x.id, api.ConnectInstance{})
+		c.site.note("connect", err)
+	case dice < 80:
+		_, err := c.client(ctx).Instances.List(ctx, api.ListInstancesParams{})
+		c.site.note("list", err)
+	case dice < 88 && linked:
+		c.site.note("restart", c.client(ctx).Instances.Restart(ctx, x.id))
+	case dice < 92 && linked:
+		return c.disconnect(ctx, x)
+	case linked:
+		if err := c.disconnect(ctx, x); err != nil {
+			return err
+		}
+		return c.pair(ctx, x)
+	}
+	return nil
+}
+
+// patience is how long a customer tries before he calls an instance stuck.
+const patience = 90 * time.Second
+
+// insist tries with pauses, as long as a customer has patience.
+func (c *customer) insist(ctx context.Context, try func() error) error {
+	for end := time.Now().Add(patience); ; {
+		err := try()
+		if err == nil {
+			return nil
+		}
+		if !pause(ctx, 300*time.Millisecond) || time.Now().After(end) {
+			return fmt.Errorf("stuck for %v: %w", patience, err)
+		}
+	}
+}
+
+// disconnect tries until the API says that it is done or under way.
+func (c *customer) disconnect(ctx context.Context, x *subject) error {
+	x.setLinked(false)
+	return c.insist(ctx, func() error {
+		err := c.client(ctx).Instances.Disconnect(ctx, x.id, api.DisconnectInstance{})
+		c.site.note("disconnect", err)
+		if api.CodeOf(err) == api.ErrorCodeInstanceNotConnected { // an earlier try has done it
+			return nil
+		}
+		return err
+	})
+}
+
+// pair tries until the phone is linked.
+func (c *customer) pair(ctx context.Context, x *subject) error {
+	byCode := c.random.IntN(4) == 0
+	return c.insist(ctx, func() error {
+		body := api.ConnectInstance{}
+		if byCode {
+			body = api.ConnectInstance{Method: api.ConnectMethodPairingCode, Phone: x.number}
+		}
+		res, err := c.client(ctx).Instances.Connect(ctx, x.id, body)
+		c.site.note("connect", err)
+		switch {
+		case err == nil && res.Status == api.LiveStatusConnected:
+			// The wish to disconnect had not reached a node when this one overtook it. (While the node of an
+			// instance is dead, that is still called connected, and the wish goes before.)
+			x.kept++
+			x.setLinked(true)
+			return nil
+		case err != nil:
+			return err
+		}
+		if err := link(ctx, x.phone, res); err != nil {
+			return err
+		}
+		x.setLinked(true)
+		return nil
+	})
+}
+
+// link is what the owner of the phone does with a code.
+func link(ctx context.Context, phone *fakewa.Account, res *api.ConnectResult) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	switch {
+	case res.PairingCode != nil:
+		return phone.TypeCode(ctx, *res.PairingCode)
+	case res.QRText != nil:
+		return phone.ScanQR(ctx, *res.QRText)
+	}
+	return errors.New("there is no code in the answer")
+}
