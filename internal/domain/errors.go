@@ -25,6 +25,7 @@ const (
 	CodeWebhookLimitReached   Code = "webhook_limit_reached"
 	CodeWebhookOfInstance     Code = "webhook_of_instance"
 	CodeDeliveryNotFound      Code = "delivery_not_found"
+	CodeEventNotFound         Code = "event_not_found"
 	CodeMethodNotAllowed      Code = "method_not_allowed"
 	CodeInstanceLimitReached  Code = "instance_limit_reached"
 	CodeExternalIDInUse       Code = "external_id_in_use"
@@ -126,4 +127,9 @@ func WebhookNotFound() *Error {
 // DeliveryNotFound says that the webhook has no such delivery, or not any more.
 func DeliveryNotFound() *Error {
 	return NewError(CodeDeliveryNotFound, "The webhook's log has no entry with this id. List the log to find the right one; old entries are removed.")
+}
+
+// EventNotFound says that there is no such event, none that the caller may see, or not any more.
+func EventNotFound() *Error {
+	return NewError(CodeEventNotFound, "There is no event with this id in your account, or it is too old to be kept. Begin without it.")
 }
