@@ -14,3 +14,8 @@ func InstanceProxyPlace(account, instance ID) []byte {
 func instancePlace(account, instance ID, column string) []byte {
 	return []byte(account.String() + "|instances|" + column + "|" + instance.String())
 }
+
+// WebhookSecretPlace is what the sealed secret of a webhook is bound to.
+func WebhookSecretPlace(account, webhook ID) []byte {
+	return []byte(account.String() + "|webhooks|secret|" + webhook.String())
+}
