@@ -13,11 +13,9 @@ import (
 	"github.com/pombal-api/pombal/pkg/api"
 )
 
-// A process can trust the certificates of one seed only, so every fake WhatsApp of the tests has this one.
-const seed = "the fake WhatsApp of the tests"
-
-// Seed is that seed, for tests that run dev in their own process: see app.DevConfig.
-func Seed() []byte { return []byte(seed) }
+// Seed is that of every fake WhatsApp in a test's process, which can trust the certificates of one seed only:
+// tests that run dev in their own process give it to app.DevConfig.
+func Seed() []byte { return []byte("the fake WhatsApp of the tests") }
 
 // patience bounds what takes a moment: machines are slow, and the race detector makes them slower.
 const patience = 60 * time.Second
@@ -27,7 +25,7 @@ const patience = 60 * time.Second
 func nowhere() *app.Sandbox { return sandboxAt("127.0.0.1:1") }
 
 func sandboxAt(addr string) *app.Sandbox {
-	return &app.Sandbox{Addr: addr, RootKey: fakewa.RootKey([]byte(seed))}
+	return &app.Sandbox{Addr: addr, RootKey: fakewa.RootKey(Seed())}
 }
 
 // WhatsApp is a fake WhatsApp of a test: phones, contacts, faults and statistics are the server's.
@@ -47,7 +45,7 @@ type WhatsApp struct {
 // outlives them.
 func NewWhatsApp(tb testing.TB) *WhatsApp {
 	tb.Helper()
-	server, err := fakewa.New(fakewa.Config{Seed: []byte(seed)})
+	server, err := fakewa.New(fakewa.Config{Seed: Seed()})
 	if err != nil {
 		tb.Fatal(err)
 	}
