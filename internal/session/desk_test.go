@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -187,6 +188,34 @@ func TestDesk_RemoveInAnyState(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A disconnect may take longer than a deletion: WhatsApp learns of it even when the login takes its time.
+func TestDesk_DisconnectIsPatient(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		m, ids := w.connected(1, Config{})
+		var out atomic.Bool
+		w.driver.set(func(d *fakeDriver) {
+			d.logout = func(ctx context.Context) error {
+				select {
+				case <-time.After(logoutTimeout + time.Second):
+					out.Store(true)
+				case <-ctx.Done():
+				}
+				return ctx.Err()
+			}
+		})
+		if _, err := w.desk(m).Disconnect(t.Context(), domain.ID{1}, ids[0]); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		w.wantStatus(ids[0], disconnected, domain.ReasonDisconnectedByUser)
+		if !out.Load() {
+			t.Error("the logout was given up")
+		}
+	})
 }
 
 func waitFor(ctx context.Context) error {

@@ -30,6 +30,9 @@ const (
 	// Together they leave a moment of the 5 s within which an instance is deleted.
 	logoutTimeout = 2500 * time.Millisecond
 	removeTimeout = time.Second
+	// disconnectTimeout is the logout of an instance that stays: nobody has promised when that is done, and one
+	// without a connection has to log in first.
+	disconnectTimeout = 2 * logoutTimeout
 	// startWithin spreads the first dials after a start, in which many instances are claimed at once.
 	startWithin = 500 * time.Millisecond
 )

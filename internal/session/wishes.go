@@ -49,7 +49,11 @@ func (k *keeper) obey() {
 
 // logOut unlinks the device, if there is one: perhaps one that nobody has learned of.
 func (k *keeper) logOut() {
-	ctx, cancel := context.WithTimeout(k.ctx, logoutTimeout)
+	timeout := disconnectTimeout
+	if k.wish.Remove {
+		timeout = logoutTimeout
+	}
+	ctx, cancel := context.WithTimeout(k.ctx, timeout)
 	defer cancel()
 	if k.link == nil {
 		if err := k.open(); err != nil {
