@@ -232,19 +232,13 @@ func deadCodes(t *testing.T, s *site) {
 	p.showCode(t)
 	addFault(t, s.wa, fakewa.Fault{Kind: fakewa.RefuseTCP})
 	s.wa.Faults().Cut("")
-	poll(t, func() error {
-		in, err := p.tenant.API.Instances.Get(t.Context(), p.id)
-		if err != nil {
-			return err
-		}
-		return checkShown(in.Status, in.StatusReason, api.InstanceStatusConnecting, domain.ReasonServerUnreachable)
-	})
+	poll(t, func() error { return p.shows(t, p.quick, api.InstanceStatusConnecting, domain.ReasonServerUnreachable) })
 	if code, err := p.tenant.API.Instances.QRCode(t.Context(), p.id); err != nil || code.QRText != nil {
 		t.Errorf("still shown: %+v, %v", code, err)
 	}
 	s.wa.Faults().Clear()
 	poll(t, func() error {
-		code, err := p.tenant.API.Instances.QRCode(t.Context(), p.id)
+		code, err := p.quick.Instances.QRCode(t.Context(), p.id)
 		if err != nil || code.QRText == nil || *code.QRText == p.code {
 			return fmt.Errorf("no new code: %+v, %w", code, err)
 		}

@@ -23,16 +23,19 @@ const patience = 2 * time.Minute
 // site is a node, the WhatsApp that it connects to, and an account that calls it.
 type site struct {
 	wa     *apitest.WhatsApp
+	engine testkit.Engine
 	db     testkit.Database
 	tenant *apitest.Tenant
+	quick  *api.Client // for asking again and again: it does not hold the answers to the contract
 	phones atomic.Int64
 	desk   chan struct{} // holds as many as pair at once: a hundred at once would bring a slow machine down
 }
 
 func newSite(t *testing.T, engine testkit.Engine) *site {
 	t.Helper()
-	s := &site{wa: apitest.NewWhatsApp(t), db: apitest.NewDatabase(t, engine), desk: make(chan struct{}, 4)}
+	s := &site{wa: apitest.NewWhatsApp(t), engine: engine, db: apitest.NewDatabase(t, engine), desk: make(chan struct{}, 4)}
 	s.tenant = apitest.StartOn(t, s.db, s.wa.Use).NewTenant(t)
+	s.dial(t)
 	return s
 }
 
@@ -40,7 +43,18 @@ func newSite(t *testing.T, engine testkit.Engine) *site {
 func (s *site) start(t *testing.T, options ...func(*app.Config)) {
 	t.Helper()
 	s.tenant.Server = apitest.StartOn(t, s.db, append([]func(*app.Config){s.wa.Use}, options...)...)
+	s.dial(t)
+}
+
+// dial makes the clients of the node.
+func (s *site) dial(t *testing.T) {
+	t.Helper()
+	var err error
 	s.tenant.API = s.tenant.Client(t, s.tenant.Key)
+	s.quick, err = api.NewClient(s.tenant.Server.URL, s.tenant.Key, api.WithHTTPClient(plainClient(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // onEachEngine runs a test on a site of its own for each database.
@@ -171,23 +185,32 @@ func (p *patient) usedUp() bool {
 	return true
 }
 
-// await waits until the instance and its status say so; no reason is "". It returns the instance.
-func (p *patient) await(t *testing.T, status api.InstanceStatus, reason domain.ReasonCode) (in *api.Instance) {
+// await waits until the instance and its status say so; no reason is "".
+func (p *patient) await(t *testing.T, status api.InstanceStatus, reason domain.ReasonCode) {
 	t.Helper()
-	poll(t, func() (err error) {
-		if in, err = p.tenant.API.Instances.Get(t.Context(), p.id); err != nil {
+	poll(t, func() error {
+		if err := p.shows(t, p.quick, status, reason); err != nil {
 			return err
 		}
-		if err = checkShown(in.Status, in.StatusReason, status, reason); err != nil {
+		if err := p.shows(t, p.tenant.API, status, reason); err != nil {
 			return err
 		}
 		report, err := p.tenant.API.Instances.Status(t.Context(), p.id)
 		if err != nil {
 			return err
 		}
-		return checkShown(api.InstanceStatus(report.Status), report.StatusReason, status, reason)
+		return checkShown(api.InstanceStatus(report.Status), report.StatusReason, report.ConnectedAt, status, reason)
 	})
-	return in
+}
+
+// shows asks whether the instance says so.
+func (p *patient) shows(t *testing.T, client *api.Client, status api.InstanceStatus, reason domain.ReasonCode) error {
+	t.Helper()
+	in, err := client.Instances.Get(t.Context(), p.id)
+	if err != nil {
+		return err
+	}
+	return checkShown(in.Status, in.StatusReason, in.ConnectedAt, status, reason)
 }
 
 // poll tries until try succeeds.
@@ -206,9 +229,11 @@ func poll(t *testing.T, try func() error) {
 	}
 }
 
-func checkShown(status api.InstanceStatus, reason *api.StatusReason, want api.InstanceStatus, why domain.ReasonCode) error {
+func checkShown(status api.InstanceStatus, reason *api.StatusReason, since *api.Time, want api.InstanceStatus, why domain.ReasonCode) error {
 	explained, known := why.Explain()
 	switch {
+	case (status == api.InstanceStatusConnected) != (since != nil):
+		return fmt.Errorf("it is %s since %v", status, since)
 	case status != want, (reason != nil) != known:
 		return fmt.Errorf("it is %s %+v, want %s %q", status, reason, want, why)
 	case known && *reason != (api.StatusReason{Code: string(why), Message: explained.Message, Action: explained.Action}):
@@ -222,15 +247,15 @@ func checkShown(status api.InstanceStatus, reason *api.StatusReason, want api.In
 func (p *patient) settle(t *testing.T) {
 	t.Helper()
 	poll(t, func() error {
-		in, err := p.tenant.API.Instances.Get(t.Context(), p.id)
+		in, err := p.quick.Instances.Get(t.Context(), p.id)
 		if err != nil {
 			return err
 		}
-		if err = checkShown(in.Status, in.StatusReason, api.InstanceStatusConnected, ""); err != nil {
+		if err = checkShown(in.Status, in.StatusReason, in.ConnectedAt, api.InstanceStatusConnected, ""); err != nil {
 			return err
 		}
 		devices := p.phone.Devices()
-		if in.Phone == nil || *in.Phone != p.number || in.ProfileName == nil || in.ProfilePicURL == nil || in.ConnectedAt == nil ||
+		if in.Phone == nil || *in.Phone != p.number || in.ProfileName == nil || in.ProfilePicURL == nil ||
 			len(devices) != 1 || !devices[0].Connected || devices[0].Queued > 0 {
 			return fmt.Errorf("it is %+v, with devices %+v", in, devices)
 		}
