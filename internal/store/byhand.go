@@ -98,7 +98,7 @@ func saveStatesPostgres(sc scope, rows []instanceRow) error {
 }
 
 // column collects one field of all rows.
-func column[T any](rows []instanceRow, field func(*instanceRow) T) []T {
+func column[R, T any](rows []R, field func(*R) T) []T {
 	list := make([]T, len(rows))
 	for i := range rows {
 		list[i] = field(&rows[i])

@@ -47,6 +47,15 @@ func (u *uid) Scan(src any) error {
 	return fmt.Errorf("cannot read an id from %T", src)
 }
 
+// ScanUUID reads what pgx itself delivers.
+func (u *uid) ScanUUID(v pgtype.UUID) error {
+	*u = uid{}
+	if v.Valid {
+		*u = v.Bytes
+	}
+	return nil
+}
+
 // uidArray is a list of ids as one parameter of PostgreSQL: uuid[]. It is a pgtype.ArrayGetter, and a Valuer
 // only so that GORM does not take it apart.
 type uidArray []uid
@@ -111,6 +120,20 @@ func (m *millis) Scan(src any) error {
 		*m = millis(v)
 	default:
 		return fmt.Errorf("cannot read a time from %T", src)
+	}
+	return nil
+}
+
+// TimestamptzValue returns the form for PostgreSQL, which pgx prefers over Value.
+func (m millis) TimestamptzValue() (pgtype.Timestamptz, error) {
+	return pgtype.Timestamptz{Time: m.time(), Valid: m != 0}, nil
+}
+
+// ScanTimestamptz reads what pgx itself delivers.
+func (m *millis) ScanTimestamptz(v pgtype.Timestamptz) error {
+	*m = 0
+	if v.Valid {
+		*m = millisOf(v.Time)
 	}
 	return nil
 }

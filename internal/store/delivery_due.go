@@ -1,0 +1,119 @@
+package store
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+
+	"github.com/pombal-api/pombal/internal/domain"
+)
+
+// dueColumns are what scanDue reads, of a delivery d and its event e.
+const dueColumns = `d.account_id, d.id, d.webhook_id, d.position, d.attempts, d.step, d.manual, d.next_at, d.created_at,
+    d.tried_at, d.took_ms, d.status_code, d.failure, e.id, e.instance_id, e.sequence, e.at, e.type, e.data`
+
+// dueDeliveries reads each lane in the order of an index, and each event by its key: the limits within keep
+// PostgreSQL from reading a whole table when it knows little about it. $4 has what to leave out, lane by lane.
+var dueDeliveries = everywhere{
+	postgres: `
+SELECT ` + dueColumns + `
+FROM unnest($1::uuid[], $2::uuid[], $3::int[], $5::int[], $6::int[]) WITH ORDINALITY
+    AS l (account_id, webhook_id, n, first, last, place)
+CROSS JOIN LATERAL (
+    SELECT * FROM deliveries AS d
+    WHERE d.account_id = l.account_id AND d.webhook_id = l.webhook_id AND d.state = 'waiting'
+        AND d.next_at <= statement_timestamp() AND d.id <> ALL (($4::uuid[])[l.first:l.last])
+    ORDER BY d.next_at, d.id LIMIT l.n
+) AS d
+CROSS JOIN LATERAL (
+    SELECT * FROM events AS e WHERE e.account_id = d.account_id AND e.position = d.position LIMIT 1
+) AS e
+ORDER BY l.place, d.next_at, d.id`,
+	sqlite: `
+SELECT ` + dueColumns + `
+FROM (
+    SELECT * FROM deliveries AS d
+    WHERE d.account_id = ?1 AND d.webhook_id = ?2 AND d.state = 'waiting' AND d.next_at <= ?3
+        AND d.id NOT IN (SELECT unhex(value) FROM json_each(?4))
+    ORDER BY d.next_at, d.id LIMIT ?5 + 0
+) AS d
+JOIN events AS e ON e.account_id = d.account_id AND e.position = d.position
+ORDER BY d.next_at, d.id`,
+}
+
+// DueDeliveries returns what is to be tried now, lane by lane in the order of the demands; within a lane what
+// waits longest comes first. It changes nothing: whoever has claimed the lane knows what it is trying.
+func (s *Store) DueDeliveries(ctx context.Context, demands []domain.LaneDemand) ([]domain.Delivery, error) {
+	if len(demands) == 0 {
+		return nil, nil
+	}
+	var due []domain.Delivery
+	add := func(row scanned) error {
+		d, err := scanDue(row)
+		due = append(due, d)
+		return err
+	}
+	if s.pool != nil {
+		err := s.each(ctx, dueDeliveries, func() { due = nil }, add, dueParameters(demands)...)
+		return due, err
+	}
+	for _, d := range demands {
+		before := due
+		except, err := exceptSQLite(d.Except)
+		if err != nil {
+			return nil, err
+		}
+		err = s.each(ctx, dueDeliveries, func() { due = before }, add,
+			uid(d.Lane.Account), uid(d.Lane.Webhook), millisOf(now()), except, d.Limit)
+		if err != nil {
+			return nil, err
+		}
+	}
+	return due, nil
+}
+
+// dueParameters are those of PostgreSQL's dueDeliveries.
+func dueParameters(demands []domain.LaneDemand) []any {
+	except := uidArray{}
+	first, last := make([]int32, len(demands)), make([]int32, len(demands))
+	for i, d := range demands {
+		first[i] = int32(len(except) + 1)
+		for _, id := range d.Except {
+			except = append(except, uid(id))
+		}
+		last[i] = int32(len(except))
+	}
+	return []any{
+		column(demands, func(d *domain.LaneDemand) [16]byte { return d.Lane.Account }),
+		column(demands, func(d *domain.LaneDemand) [16]byte { return d.Lane.Webhook }),
+		column(demands, func(d *domain.LaneDemand) int32 { return clampInt32(d.Limit) }),
+		except, first, last,
+	}
+}
+
+// exceptSQLite spells ids as a JSON array of hexadecimal digits.
+func exceptSQLite(ids []domain.ID) (string, error) {
+	digits := make([]string, len(ids))
+	for i, id := range ids {
+		digits[i] = hex.EncodeToString(id[:])
+	}
+	text, err := json.Marshal(digits)
+	return string(text), err
+}
+
+func scanDue(row scanned) (d domain.Delivery, err error) {
+	var account, id, webhook, event, instance uid
+	var next, created, tried, at millis
+	var took int64
+	var failure optional
+	var data blob
+	err = row.Scan(&account, &id, &webhook, &d.Event.Position, &d.Attempts, &d.Step, &d.Manual, &next, &created,
+		&tried, &took, &d.Last.StatusCode, &failure, &event, &instance, &d.Event.Sequence, &at, &d.Event.Type, &data)
+	d.AccountID, d.ID, d.WebhookID = domain.ID(account), domain.ID(id), domain.ID(webhook)
+	d.State, d.NextAt, d.CreatedAt = domain.DeliveryWaiting, next.time(), created.time()
+	d.Last.Number, d.Last.At, d.Last.Took = d.Attempts, tried.time(), ofMillis(took)
+	d.Last.Failure = domain.FailureCode(failure)
+	d.Event.AccountID, d.Event.ID, d.Event.InstanceID = d.AccountID, domain.ID(event), domain.ID(instance)
+	d.Event.At, d.Event.Data = at.time(), data
+	return d, err
+}

@@ -1,0 +1,205 @@
+package store
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pombal-api/pombal/internal/domain"
+)
+
+const (
+	// byKeyPostgres makes the planner take rows by their keys: in a new database it would believe that a
+	// table is small, and go on to read all of it until statistics are gathered.
+	byKeyPostgres crossing = `
+SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
+    set_config('enable_mergejoin', 'off', true)`
+
+	lockFailingPostgres crossing = `
+SELECT w.account_id, w.id, w.failing_since
+FROM unnest($1::uuid[], $2::uuid[], $3::boolean[], $4::boolean[]) AS t (account_id, id, failed, succeeded)
+JOIN webhooks AS w ON w.account_id = t.account_id AND w.id = t.id
+WHERE t.failed AND w.failing_since IS NULL OR t.succeeded AND w.failing_since IS NOT NULL
+ORDER BY w.account_id, w.id FOR NO KEY UPDATE OF w`
+
+	// lockLanesPostgres keeps away everybody who changes a lane, holdLanesPostgres only those who claim it.
+	lockLanesPostgres crossing = selectLanesPostgres + `FOR NO KEY UPDATE OF l`
+	holdLanesPostgres crossing = selectLanesPostgres + `FOR KEY SHARE OF l`
+
+	selectLanesPostgres = `
+SELECT l.account_id, l.webhook_id, l.epoch
+FROM unnest($1::uuid[], $2::uuid[]) AS t (account_id, webhook_id)
+JOIN webhook_lanes AS l ON l.account_id = t.account_id AND l.webhook_id = t.webhook_id
+ORDER BY l.account_id, l.webhook_id `
+
+	applyPostgres crossing = `
+WITH o AS (
+    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::timestamptz[], $6::int[], $7::int[],
+        $8::boolean[], $9::text[], $10::bytea[], $11::text[], $12::int[], $13::timestamptz[])
+        AS o (account_id, webhook_id, id, number, at, took_ms, status_code, manual, failure, response, state, step, next_at)
+), applied AS (
+    UPDATE deliveries AS d SET attempts = o.number, tried_at = o.at, took_ms = o.took_ms, status_code = o.status_code,
+        failure = nullif(o.failure, ''),
+        state = CASE WHEN d.manual AND NOT o.manual AND o.state <> 'delivered' THEN d.state ELSE o.state END,
+        step = CASE WHEN d.manual AND NOT o.manual AND o.state <> 'delivered' THEN d.step ELSE o.step END,
+        next_at = CASE WHEN d.manual AND NOT o.manual AND o.state <> 'delivered' THEN d.next_at ELSE o.next_at END,
+        manual = d.manual AND NOT o.manual AND o.state <> 'delivered'
+    FROM o
+    WHERE d.account_id = o.account_id AND d.id = o.id AND d.webhook_id = o.webhook_id
+        AND d.state = 'waiting' AND d.attempts = o.number - 1
+    RETURNING o.*
+)
+INSERT INTO delivery_attempts (account_id, delivery_id, number, at, took_ms, status_code, manual, failure, response)
+SELECT account_id, id, number, at, took_ms, status_code, manual, nullif(failure, ''), response FROM applied
+RETURNING account_id, delivery_id, number`
+
+	saveFailingPostgres crossing = `
+UPDATE webhooks AS w SET failing_since = f.since, warnings = 0
+FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) AS f (account_id, id, since)
+WHERE w.account_id = f.account_id AND w.id = f.id`
+
+	// saveLanesPostgres puts a lane that still has something to do behind those that wait already.
+	saveLanesPostgres crossing = `
+UPDATE webhook_lanes AS l SET failures = u.failures, paused_until = u.paused_until,
+    worker_id = CASE WHEN u.release THEN NULL ELSE l.worker_id END,
+    lease_until = CASE WHEN u.release THEN NULL ELSE l.lease_until END,
+    due_at = CASE WHEN u.release THEN (
+        SELECT greatest(d.next_at, u.paused_until, clock_timestamp()) FROM deliveries AS d
+        WHERE d.account_id = u.account_id AND d.webhook_id = u.webhook_id AND d.state = 'waiting'
+            AND EXISTS (SELECT FROM webhooks AS w WHERE w.account_id = u.account_id AND w.id = u.webhook_id AND w.status = 'active')
+        ORDER BY d.next_at LIMIT 1
+    ) ELSE l.due_at END
+FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::timestamptz[], $5::boolean[])
+    AS u (account_id, webhook_id, failures, paused_until, release)
+WHERE l.account_id = u.account_id AND l.webhook_id = u.webhook_id`
+)
+
+// postgresSettling is settling on PostgreSQL: few statements, and few times there and back.
+type postgresSettling struct {
+	ctx context.Context
+	tx  pgx.Tx
+}
+
+// queue adds a statement to a batch.
+func queue(b *pgx.Batch, sql crossing, args ...any) *pgx.QueuedQuery {
+	return b.Queue(string(sql), args...)
+}
+
+func (t postgresSettling) lock(touches []touch) (map[laneID]held, error) {
+	lanes := map[laneID]held{} // only those whose webhook is locked
+	var tried, changed, kept []touch
+	for _, x := range touches {
+		if x.failed || x.succeeded {
+			tried = append(tried, x)
+		}
+		if x.update {
+			changed = append(changed, x)
+		} else {
+			kept = append(kept, x)
+		}
+	}
+	b := new(pgx.Batch)
+	queue(b, byKeyPostgres)
+	if len(tried) > 0 {
+		accounts, ids := laneIDs(tried)
+		queue(b, lockFailingPostgres, accounts, ids, column(tried, func(x *touch) bool { return x.failed }),
+			column(tried, func(x *touch) bool { return x.succeeded })).Query(func(rows pgx.Rows) error {
+			return eachLane(rows, func(id laneID, since millis) { lanes[id] = held{webhook: true, since: since} })
+		})
+	}
+	found := map[laneID]held{}
+	epoch := func(rows pgx.Rows) error {
+		return eachLane(rows, func(id laneID, epoch int64) {
+			lane := lanes[id]
+			lane.epoch = epoch
+			found[id] = lane
+		})
+	}
+	if len(changed) > 0 {
+		accounts, ids := laneIDs(changed)
+		queue(b, lockLanesPostgres, accounts, ids).Query(epoch)
+	}
+	if len(kept) > 0 {
+		accounts, ids := laneIDs(kept)
+		queue(b, holdLanesPostgres, accounts, ids).Query(epoch)
+	}
+	return found, t.tx.SendBatch(t.ctx, b).Close()
+}
+
+// laneIDs returns two columns.
+func laneIDs(list []touch) (accounts, webhooks [][16]byte) {
+	return column(list, func(x *touch) [16]byte { return x.account }), column(list, func(x *touch) [16]byte { return x.webhook })
+}
+
+// eachLane reads rows of a lane and one more column.
+func eachLane[T any](rows pgx.Rows, do func(laneID, T)) error {
+	defer rows.Close()
+	for rows.Next() {
+		var account, webhook uid
+		var value T
+		if err := rows.Scan(&account, &webhook, &value); err != nil {
+			return err
+		}
+		do(laneID{domain.ID(account), domain.ID(webhook)}, value)
+	}
+	return rows.Err()
+}
+
+func (t postgresSettling) apply(outcomes []domain.Outcome) ([]bool, error) {
+	type key struct {
+		account, delivery uid
+		number            int
+	}
+	written := make(map[key]bool, len(outcomes))
+	err := eachPostgres(t.ctx, t.tx, applyPostgres, func(row scanned) error {
+		var k key
+		err := row.Scan(&k.account, &k.delivery, &k.number)
+		written[k] = true
+		return err
+	}, outcomeColumns(outcomes)...)
+	applied := make([]bool, len(outcomes))
+	for i, o := range outcomes {
+		k := key{uid(o.Lane.Account), uid(o.Delivery), o.Attempt.Number}
+		applied[i] = written[k]
+		delete(written, k) // twice in one batch is once
+	}
+	return applied, err
+}
+
+// outcomeColumns are the parameters of applyPostgres.
+func outcomeColumns(outcomes []domain.Outcome) []any {
+	return []any{
+		column(outcomes, func(o *domain.Outcome) [16]byte { return o.Lane.Account }),
+		column(outcomes, func(o *domain.Outcome) [16]byte { return o.Lane.Webhook }),
+		column(outcomes, func(o *domain.Outcome) [16]byte { return o.Delivery }),
+		column(outcomes, func(o *domain.Outcome) int32 { return clampInt32(o.Attempt.Number) }),
+		column(outcomes, func(o *domain.Outcome) millis { return millisOf(o.Attempt.At) }),
+		column(outcomes, func(o *domain.Outcome) int32 { return tookMS(&o.Attempt) }),
+		column(outcomes, func(o *domain.Outcome) int32 { return clampInt32(o.Attempt.StatusCode) }),
+		column(outcomes, func(o *domain.Outcome) bool { return o.Attempt.Manual }),
+		column(outcomes, func(o *domain.Outcome) string { return string(o.Attempt.Failure) }),
+		column(outcomes, func(o *domain.Outcome) []byte { return o.Attempt.Response }),
+		column(outcomes, func(o *domain.Outcome) string { return string(o.State) }),
+		column(outcomes, func(o *domain.Outcome) int32 { return clampInt32(o.Step) }),
+		column(outcomes, nextOf),
+	}
+}
+
+func (t postgresSettling) save(changed []failing, updates []domain.LaneUpdate) error {
+	b := new(pgx.Batch)
+	if len(changed) > 0 {
+		queue(b, saveFailingPostgres,
+			column(changed, func(f *failing) [16]byte { return f.account }),
+			column(changed, func(f *failing) [16]byte { return f.webhook }),
+			column(changed, func(f *failing) millis { return f.since }))
+	}
+	if len(updates) > 0 {
+		queue(b, saveLanesPostgres,
+			column(updates, func(u *domain.LaneUpdate) [16]byte { return u.Lane.Account }),
+			column(updates, func(u *domain.LaneUpdate) [16]byte { return u.Lane.Webhook }),
+			column(updates, func(u *domain.LaneUpdate) int32 { return clampInt32(u.Failures) }),
+			column(updates, func(u *domain.LaneUpdate) millis { return millisOf(u.PausedUntil) }),
+			column(updates, func(u *domain.LaneUpdate) bool { return u.Release }))
+	}
+	return t.tx.SendBatch(t.ctx, b).Close()
+}

@@ -1,0 +1,132 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"gorm.io/gorm"
+
+	"github.com/pombal-api/pombal/internal/domain"
+)
+
+const (
+	laneSQLite crossing = `
+SELECT l.epoch, w.failing_since
+FROM webhook_lanes AS l JOIN webhooks AS w ON w.account_id = l.account_id AND w.id = l.webhook_id
+WHERE l.account_id = ?1 AND l.webhook_id = ?2`
+
+	// applySQLite has in ?12 whether the delivery stays as it is if it was replayed meanwhile.
+	applySQLite crossing = `
+UPDATE deliveries SET attempts = ?4, tried_at = ?5, took_ms = ?6, status_code = ?7, failure = ?8,
+    state = iif(manual AND ?12, state, ?9), step = iif(manual AND ?12, step, ?10),
+    next_at = iif(manual AND ?12, next_at, ?11), manual = manual AND ?12
+WHERE account_id = ?1 AND id = ?3 AND webhook_id = ?2 AND state = 'waiting' AND attempts = ?4 - 1`
+
+	addAttemptSQLite crossing = `
+INSERT INTO delivery_attempts (account_id, delivery_id, number, at, took_ms, status_code, manual, failure, response)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)`
+
+	saveFailingSQLite crossing = `UPDATE webhooks SET failing_since = ?3, warnings = 0 WHERE account_id = ?1 AND id = ?2`
+
+	saveLaneSQLite crossing = `
+UPDATE webhook_lanes SET failures = ?3, paused_until = ?4 WHERE account_id = ?1 AND webhook_id = ?2`
+
+	// releaseLaneSQLite puts a lane that still has something to do behind those that wait already.
+	releaseLaneSQLite crossing = `
+UPDATE webhook_lanes SET worker_id = NULL, lease_until = NULL, due_at = (
+    SELECT max(d.next_at, coalesce(webhook_lanes.paused_until, 0), ?3) FROM deliveries AS d
+    WHERE d.account_id = ?1 AND d.webhook_id = ?2 AND d.state = 'waiting'
+        AND EXISTS (SELECT 1 FROM webhooks AS w WHERE w.account_id = ?1 AND w.id = ?2 AND w.status = 'active')
+    ORDER BY d.next_at LIMIT 1
+) WHERE account_id = ?1 AND webhook_id = ?2`
+)
+
+// sqliteSettling is settling on SQLite, whose statements cost little: one for each row.
+type sqliteSettling struct{ sc scope }
+
+// tx returns the transaction. Its context has no end of its own, which the driver would watch for every
+// statement: the transaction ends with the other one.
+func (t sqliteSettling) tx() (context.Context, gorm.ConnPool) {
+	return context.WithoutCancel(t.sc.db.Statement.Context), t.sc.db.Statement.ConnPool
+}
+
+func (t sqliteSettling) lock(touches []touch) (map[laneID]held, error) {
+	ctx, tx := t.tx()
+	lanes := make(map[laneID]held, len(touches))
+	query, err := prepareSQLite(ctx, tx, laneSQLite)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = query.Close() }()
+	for _, x := range touches {
+		lane := held{webhook: true}
+		err := query.QueryRowContext(ctx, uid(x.account), uid(x.webhook)).Scan(&lane.epoch, &lane.since)
+		switch {
+		case err == nil:
+			lanes[x.laneID] = lane
+		case !errors.Is(err, sql.ErrNoRows):
+			return nil, err
+		}
+	}
+	return lanes, nil
+}
+
+func (t sqliteSettling) apply(outcomes []domain.Outcome) ([]bool, error) {
+	ctx, tx := t.tx()
+	update, err := prepareSQLite(ctx, tx, applySQLite)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = update.Close() }()
+	insert, err := prepareSQLite(ctx, tx, addAttemptSQLite)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = insert.Close() }()
+	applied := make([]bool, len(outcomes))
+	for i := range outcomes {
+		if applied[i], err = applyOne(ctx, update, insert, &outcomes[i]); err != nil {
+			return nil, err
+		}
+	}
+	return applied, nil
+}
+
+func applyOne(ctx context.Context, update, insert *sql.Stmt, o *domain.Outcome) (bool, error) {
+	a := &o.Attempt
+	account, id, at, failure := uid(o.Lane.Account), uid(o.Delivery), millisOf(a.At), optional(a.Failure)
+	stays := !a.Manual && o.State != domain.DeliveryDelivered
+	result, err := update.ExecContext(ctx, account, uid(o.Lane.Webhook), id, a.Number, at, tookMS(a), a.StatusCode, failure,
+		string(o.State), o.Step, nextOf(o), stays)
+	if err != nil {
+		return false, err
+	}
+	if n, err := result.RowsAffected(); n == 0 || err != nil {
+		return false, err
+	}
+	_, err = insert.ExecContext(ctx, account, id, a.Number, at, tookMS(a), a.StatusCode, a.Manual, failure, blob(a.Response))
+	return true, err
+}
+
+func (t sqliteSettling) save(changed []failing, updates []domain.LaneUpdate) error {
+	ctx, tx := t.tx()
+	for _, f := range changed {
+		if err := execSQLite(ctx, tx, saveFailingSQLite, uid(f.account), uid(f.webhook), f.since); err != nil {
+			return err
+		}
+	}
+	for _, u := range updates {
+		account, webhook := uid(u.Lane.Account), uid(u.Lane.Webhook)
+		if err := execSQLite(ctx, tx, saveLaneSQLite, account, webhook, u.Failures, millisOf(u.PausedUntil)); err != nil {
+			return err
+		}
+		if !u.Release {
+			continue
+		}
+		if err := execSQLite(ctx, tx, releaseLaneSQLite, account, webhook, millisOf(now())); err != nil {
+			return err
+		}
+	}
+	return nil
+}

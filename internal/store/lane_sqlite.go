@@ -1,0 +1,76 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/pombal-api/pombal/internal/domain"
+)
+
+// freeLanes is what can be claimed at ?1.
+const freeLanes = `
+FROM webhook_lanes AS l JOIN webhooks AS w ON w.account_id = l.account_id AND w.id = l.webhook_id
+WHERE l.due_at <= ?1 AND (l.paused_until IS NULL OR l.paused_until <= ?1)
+    AND (l.worker_id IS NULL OR l.lease_until < ?1) AND w.status = 'active'
+ORDER BY l.due_at LIMIT ?2 + 0`
+
+const (
+	anyLaneSQLite   crossing = `SELECT 1` + freeLanes
+	freeLanesSQLite crossing = `SELECT ` + laneColumns + freeLanes
+	heldLanesSQLite crossing = `
+SELECT ` + laneColumns + `
+FROM webhook_lanes AS l JOIN webhooks AS w ON w.account_id = l.account_id AND w.id = l.webhook_id
+WHERE l.worker_id = ?1`
+	takeLaneSQLite crossing = `
+UPDATE webhook_lanes SET worker_id = ?1, epoch = epoch + 1, lease_until = ?2 WHERE account_id = ?3 AND webhook_id = ?4`
+	renewLanesSQLite crossing = `UPDATE webhook_lanes SET lease_until = ?2 WHERE worker_id = ?1`
+)
+
+func (s *Store) claimLanesSQLite(ctx context.Context, worker domain.ID, limit int, lease time.Duration) ([]domain.Lane, error) {
+	// Whoever only looks does not keep others from writing.
+	found := false
+	err := s.each(ctx, everywhere{sqlite: anyLaneSQLite}, func() {}, func(scanned) error { found = true; return nil }, millisOf(now()), 1)
+	if err != nil || !found {
+		return nil, err
+	}
+	return change(ctx, s, wall{}, func(sc scope) ([]domain.Lane, error) {
+		at := now()
+		ctx, tx := sc.db.Statement.Context, sc.db.Statement.ConnPool
+		lanes, err := collectLanes(ctx, tx, freeLanesSQLite, millisOf(at), limit)
+		if err != nil || len(lanes) == 0 {
+			return nil, err
+		}
+		take, err := prepareSQLite(ctx, tx, takeLaneSQLite)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = take.Close() }()
+		for i := range lanes {
+			lanes[i].Epoch++
+			w := &lanes[i].Webhook
+			if _, err := take.ExecContext(ctx, uid(worker), millisOf(at.Add(lease)), uid(w.AccountID), uid(w.ID)); err != nil {
+				return nil, err
+			}
+		}
+		return lanes, nil
+	})
+}
+
+func (s *Store) renewLanesSQLite(ctx context.Context, worker domain.ID, lease time.Duration) ([]domain.Lane, error) {
+	return change(ctx, s, wall{}, func(sc scope) ([]domain.Lane, error) {
+		ctx, tx := sc.db.Statement.Context, sc.db.Statement.ConnPool
+		if err := execSQLite(ctx, tx, renewLanesSQLite, uid(worker), millisOf(now().Add(lease))); err != nil {
+			return nil, err
+		}
+		return collectLanes(ctx, tx, heldLanesSQLite, uid(worker))
+	})
+}
+
+func collectLanes(ctx context.Context, q sqliteQuerier, sql crossing, args ...any) (lanes []domain.Lane, err error) {
+	err = eachSQLite(ctx, q, sql, func(row scanned) error {
+		lane, err := scanLane(row)
+		lanes = append(lanes, lane)
+		return err
+	}, args...)
+	return lanes, err
+}
