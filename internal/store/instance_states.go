@@ -99,7 +99,7 @@ func (s *Store) lockedInstances(sc scope, states []domain.InstanceState) (rows [
 			ids[i] = uid(st.ID)
 		}
 		var some []instanceRow
-		query := sc.rows(&instanceRow{}).Where(s.among(ids)).Clauses(ascending("id"), forUpdate())
+		query := sc.rows(&instanceRow{}).Where(s.oneOf("id", ids)).Clauses(ascending("id"), forUpdate())
 		if err := query.Find(&some).Error; err != nil {
 			return nil, err
 		}
@@ -108,17 +108,13 @@ func (s *Store) lockedInstances(sc scope, states []domain.InstanceState) (rows [
 	return rows, nil
 }
 
-// among is the condition that an id is one of the list: one parameter on PostgreSQL, so that one prepared
+// oneOf is the condition that a column is one of the list: one parameter on PostgreSQL, so that one prepared
 // statement serves lists of any length.
-func (s *Store) among(ids uidArray) clause.Expression {
+func (s *Store) oneOf(column string, ids uidArray) clause.Expression {
 	if s.pool != nil {
-		return condition{"id = ANY(?)", []any{ids}}
+		return condition{column + " = ANY(?)", []any{ids}}
 	}
-	values := make([]any, len(ids))
-	for i, id := range ids {
-		values[i] = id
-	}
-	return in("id", values)
+	return in(column, listOf(ids, func(id *uid) any { return *id }))
 }
 
 // applyStates returns the rows that the states change, changed, and what that does to the totals.

@@ -30,10 +30,14 @@ func lockedInstance(sc scope, id domain.ID, ifVersion int64) (row instanceRow, e
 		return row, orNotFound(err, domain.InstanceNotFound)
 	}
 	if ifVersion != 0 && ifVersion != row.Version {
-		return row, domain.NewError(domain.CodePreconditionFailed,
-			"The instance has changed since you read it. Read it again, and repeat the change if it still makes sense.")
+		return row, changedSince("instance")
 	}
 	return row, nil
+}
+
+func changedSince(what string) *domain.Error {
+	return domain.NewError(domain.CodePreconditionFailed,
+		"The "+what+" has changed since you read it. Read it again, and repeat the change if it still makes sense.")
 }
 
 // InstanceByToken finds an instance of any account by the digest of its token. CodeInstanceNotFound when
@@ -54,13 +58,15 @@ func (s *Store) InstanceByToken(ctx context.Context, digest []byte) (domain.Inst
 // for no limit: then CodeInstanceLimitReached, also when many create at once. CodeExternalIDInUse when the
 // account has another instance with that reference. When the id exists already (a retry after a crash),
 // *in becomes the existing instance.
+//
+// If the instance has a WebhookURL, its OwnWebhook is made with it.
 func (a *Account) CreateInstance(ctx context.Context, in *domain.Instance, limit int) error {
 	if err := checkInstanceTexts(in); err != nil {
 		return err
 	}
 	in.AccountID = a.id
 	completeInstance(in)
-	return a.s.write(ctx, a.wall(), func(sc scope) error {
+	err := a.s.write(ctx, a.wall(), func(sc scope) error {
 		total, err := lockCounts(sc)
 		if err != nil {
 			return orNotFound(err, domain.AccountNotFound)
@@ -75,6 +81,8 @@ func (a *Account) CreateInstance(ctx context.Context, in *domain.Instance, limit
 		in.PartnerID = domain.ID(owner.ParentID)
 		return insertInstance(sc, in)
 	})
+	in.OwnWebhook = nil
+	return err
 }
 
 func completeInstance(in *domain.Instance) {
@@ -110,6 +118,9 @@ func insertInstance(sc scope, in *domain.Instance) error {
 	}
 	if create.RowsAffected == 0 {
 		return existingOr(sc, in, errors.New("an instance exists and does not"))
+	}
+	if err := createOwnWebhook(sc, in); err != nil {
+		return err
 	}
 	return changeCounts(sc, in.PartnerID, deltas{in.Status: 1})
 }
@@ -151,7 +162,8 @@ func checkInstanceTexts(in *domain.Instance) error {
 }
 
 // UpdateInstance changes what callers may change, if the version is ifVersion (0 for any). A patch that
-// changes nothing is no change. CodeInstanceNotFound, CodePreconditionFailed, CodeExternalIDInUse.
+// changes nothing is no change. The instance's own webhook changes with its WebhookURL and WebhookEvents.
+// CodeInstanceNotFound, CodePreconditionFailed, CodeExternalIDInUse.
 func (a *Account) UpdateInstance(ctx context.Context, id domain.ID, patch domain.InstancePatch, ifVersion int64, at time.Time) (domain.Instance, error) {
 	var patched domain.Instance
 	patchInstance(&patched, patch)
@@ -165,11 +177,19 @@ func (a *Account) UpdateInstance(ctx context.Context, id domain.ID, patch domain
 		}
 		before, in := row.domain(), row.domain()
 		patchInstance(&in, patch)
-		if sameSettings(&before, &in) {
+		if !sameSettings(&before, &in) {
+			in.UpdatedAt, in.Version = truncated(at), in.Version+1
+			if err := saveSettings(sc, &in); err != nil {
+				return domain.Instance{}, err
+			}
+		}
+		if patch.WebhookURL == nil && patch.WebhookEvents == nil {
 			return in, nil
 		}
-		in.UpdatedAt, in.Version = truncated(at), in.Version+1
-		return in, saveSettings(sc, &in)
+		in.OwnWebhook = patch.OwnWebhook
+		err = changeOwnWebhook(sc, &in)
+		in.OwnWebhook = nil
+		return in, err
 	})
 }
 
@@ -204,17 +224,10 @@ func saveSettings(sc scope, in *domain.Instance) error {
 // CodeInstanceNotFound, CodePreconditionFailed.
 func (a *Account) DeleteInstance(ctx context.Context, id domain.ID, ifVersion int64) (domain.Instance, error) {
 	return change(ctx, a.s, a.wall(), func(sc scope) (domain.Instance, error) {
-		if _, err := lockCounts(sc); err != nil {
-			return domain.Instance{}, orNotFound(err, domain.InstanceNotFound)
-		}
-		row, err := lockedInstance(sc, id, ifVersion)
+		row, err := lockedToRemove(sc, id, ifVersion)
 		if err != nil {
 			return domain.Instance{}, err
 		}
-		if err := sc.rows(&instanceRow{}).Where(eq("id", row.ID)).Delete(&instanceRow{}).Error; err != nil {
-			return domain.Instance{}, err
-		}
-		in := row.domain()
-		return in, changeCounts(sc, in.PartnerID, deltas{in.Status: -1})
+		return row.domain(), removeLocked(sc, &row)
 	})
 }

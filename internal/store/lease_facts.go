@@ -10,26 +10,29 @@ import (
 	"time"
 
 	"gorm.io/gorm"
-	"gorm.io/gorm/clause"
 
 	"github.com/pombal-api/pombal/internal/domain"
 )
 
-// SaveLinkFacts records what a node has learned, in one transaction, at most one fact for each instance. It
-// returns the leases that the node does not hold (any more): of those nothing was recorded.
+// SaveLinkFacts records what a node has learned, in one transaction with the events that tell of it, at most one
+// fact for each instance. It returns the leases that the node does not hold (any more): of those nothing was
+// recorded.
 //
 // Locks are taken kind by kind, each in the order of accounts and instances: totals of accounts, instances,
-// links, totals of partners. Whoever takes fewer of them takes them in the same order.
+// links, event heads and the lanes of webhooks, totals of partners. Whoever takes fewer of them takes them in the
+// same order.
 func (s *Store) SaveLinkFacts(ctx context.Context, node domain.ID, facts []domain.LinkFact) ([]domain.Lease, error) {
 	if len(facts) == 0 {
 		return nil, nil
 	}
+	pictures := s.drawCodes(facts)
 	lost, err := change(ctx, s, wall{}, func(sc scope) ([]domain.Lease, error) {
 		batch := s.byAccount(sc, facts)
 		for _, step := range []func(*accountFacts) error{
 			(*accountFacts).lockTotals, (*accountFacts).lockInstances,
 			func(a *accountFacts) error { return a.lockLinks(node) },
 			(*accountFacts).save,
+			func(a *accountFacts) error { return a.publish(pictures) },
 		} {
 			for _, a := range batch {
 				if err := step(a); err != nil {
@@ -57,6 +60,19 @@ type accountFacts struct {
 
 	by      deltas
 	partner domain.ID
+	changed []instanceRow      // of rows, as they are now
+	codes   []*domain.LinkFact // whose code is new
+}
+
+// drawCodes draws the QR codes of facts, before anything is locked.
+func (s *Store) drawCodes(facts []domain.LinkFact) map[string]string {
+	pictures := map[string]string{}
+	for _, f := range facts {
+		if c := f.Code; s.cfg.DrawQR != nil && c != nil && c.Text != "" && c.Method == domain.PairByQR {
+			pictures[c.Text] = s.cfg.DrawQR(c.Text)
+		}
+	}
+	return pictures
 }
 
 // byAccount groups and sorts facts.
@@ -126,7 +142,7 @@ func (a *accountFacts) lockLinks(node domain.ID) error {
 		ids[i] = uid(f.Instance)
 	}
 	var rows []linkRow
-	query := a.sc.rows(&linkRow{}).Where(a.s.linksAmong(ids)).Clauses(ascending("instance_id"), forUpdate())
+	query := a.sc.rows(&linkRow{}).Where(a.s.oneOf("instance_id", ids)).Clauses(ascending("instance_id"), forUpdate())
 	if err := query.Find(&rows).Error; err != nil {
 		return err
 	}
@@ -145,46 +161,57 @@ func (a *accountFacts) lockLinks(node domain.ID) error {
 	return nil
 }
 
-// linksAmong is the condition that a link's instance is one of the list, see among.
-func (s *Store) linksAmong(ids uidArray) clause.Expression {
-	if s.pool != nil {
-		return condition{"instance_id = ANY(?)", []any{ids}}
-	}
-	values := make([]any, len(ids))
-	for i, id := range ids {
-		values[i] = id
-	}
-	return in("instance_id", values)
-}
-
 // save writes what is left.
 func (a *accountFacts) save() error {
 	states := make([]domain.InstanceState, len(a.facts))
 	for i, f := range a.facts {
 		states[i] = f.State
 	}
-	changed, by, partner := applyStates(a.rows, states)
-	a.by, a.partner = by, partner
-	if len(changed) > 0 {
-		if err := a.s.saveStates(a.sc, changed); err != nil {
+	a.changed, a.by, a.partner = applyStates(a.rows, states)
+	if len(a.changed) > 0 {
+		if err := a.s.saveStates(a.sc, a.changed); err != nil {
 			return err
 		}
-		if err := changeCounts(a.sc, domain.ID{}, by); err != nil {
+		if err := changeCounts(a.sc, domain.ID{}, a.by); err != nil {
 			return err
 		}
 	}
-	for _, f := range a.facts {
-		if err := a.saveLink(f); err != nil {
+	for i := range a.facts {
+		if err := a.saveLink(&a.facts[i]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// publish tells of what has changed.
+func (a *accountFacts) publish(pictures map[string]string) error {
+	var events []domain.Event
+	told := make(map[domain.ID]time.Time, len(a.facts))
+	for _, f := range a.facts {
+		told[f.Instance] = f.State.At
+	}
+	before := make(map[uid]*instanceRow, len(a.rows))
+	for i := range a.rows {
+		before[a.rows[i].ID] = &a.rows[i]
+	}
+	for i := range a.changed {
+		was, is := before[a.changed[i].ID].domain(), a.changed[i].domain()
+		events = changeEvent(events, &was, &is, told[is.ID])
+	}
+	for _, f := range a.codes {
+		events = append(events, codeEvent(f.Instance, f.Code, pictures[f.Code.Text], f.State.At))
+	}
+	return publish(a.sc, events)
+}
+
 // saveLink writes what a fact changes in its link.
-func (a *accountFacts) saveLink(f domain.LinkFact) error {
+func (a *accountFacts) saveLink(f *domain.LinkFact) error {
 	link := a.links[uid(f.Instance)]
 	changes := linkChanges(&link, f)
+	if text, given := changes["code"]; given && text != optional("") && text != link.Code {
+		a.codes = append(a.codes, f)
+	}
 	if len(changes) > 0 {
 		if err := a.sc.rows(&linkRow{}).Where(eq("instance_id", link.InstanceID)).Updates(changes).Error; err != nil {
 			return err
@@ -197,7 +224,7 @@ func (a *accountFacts) saveLink(f domain.LinkFact) error {
 }
 
 // linkChanges returns the columns that a fact changes.
-func linkChanges(r *linkRow, f domain.LinkFact) map[string]any {
+func linkChanges(r *linkRow, f *domain.LinkFact) map[string]any {
 	set := map[string]any{}
 	if c := f.Code; c != nil && (c.Text == "" || string(c.Method) == r.Method) && (optional(c.Text) != r.Code || millisOf(c.ExpiresAt) != r.CodeExpires) {
 		set["code"], set["code_expires_at"] = optional(c.Text), millisOf(c.ExpiresAt)

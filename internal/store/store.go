@@ -7,11 +7,13 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"gorm.io/gorm"
@@ -28,6 +30,10 @@ type Config struct {
 	// MaxConns bounds the connections to PostgreSQL. 0 takes pool_max_conns of the URL, or else four for
 	// each CPU and at least 8.
 	MaxConns int
+	// EventRetention is how long events are kept. 0 takes 30 days.
+	EventRetention time.Duration
+	// DrawQR returns the picture of a QR code as a data URL, for the events that tell of one; nil for none.
+	DrawQR func(text string) string
 	// Log receives slow statements, without their values; nil discards them.
 	Log *slog.Logger
 }
@@ -62,6 +68,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	cfg.EventRetention = cmp.Or(cfg.EventRetention, keepEvents)
 	s := &Store{cfg: cfg}
 	open := s.openSQLite
 	if cfg.URL != "" {

@@ -13,6 +13,8 @@ const (
 	keepChanges = time.Hour
 	// keepWindows is how long the row of a rate limit stays after its window.
 	keepWindows = time.Hour
+	// keepEvents is how long events stay, unless the configuration says otherwise.
+	keepEvents = 30 * 24 * time.Hour
 )
 
 // Sweep removes what has expired: idempotency keys, recorded changes, rate windows. It works in small

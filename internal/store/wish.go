@@ -153,9 +153,15 @@ func lockedToRemove(sc scope, instance domain.ID, ifVersion int64) (instanceRow,
 	return lockedInstance(sc, instance, ifVersion)
 }
 
-// removeLocked deletes an instance, and with it its link.
+// removeLocked deletes an instance, with its link and its webhooks.
 func removeLocked(sc scope, in *instanceRow) error {
+	if err := lockWebhooksOf(sc, domain.ID(in.ID)); err != nil {
+		return err
+	}
 	if err := sc.rows(&instanceRow{}).Where(eq("id", in.ID)).Delete(&instanceRow{}).Error; err != nil {
+		return err
+	}
+	if err := publish(sc, removedEvent(in.domain())); err != nil {
 		return err
 	}
 	return changeCounts(sc, domain.ID(in.PartnerID), deltas{domain.Status(in.Status): -1})

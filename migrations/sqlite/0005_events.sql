@@ -22,6 +22,7 @@ CREATE TABLE events (
     PRIMARY KEY (account_id, position)
 );
 CREATE UNIQUE INDEX events_by_id ON events (account_id, id);
+CREATE INDEX events_of_instance ON events (account_id, instance_id, position) WHERE instance_id IS NOT NULL;
 CREATE INDEX events_by_age ON events (at);
 
 CREATE TABLE webhooks (
@@ -70,7 +71,8 @@ CREATE TABLE webhook_lanes (
 CREATE INDEX webhook_lanes_due ON webhook_lanes (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX webhook_lanes_of_worker ON webhook_lanes (worker_id) WHERE worker_id IS NOT NULL;
 
--- One event for one webhook.
+-- One event for one webhook. Those of a webhook that is gone go with their events: to remove a million of them
+-- at once, with the webhook, would take longer than a statement may.
 CREATE TABLE deliveries (
     account_id  blob           NOT NULL,
     id          blob           NOT NULL,
@@ -88,7 +90,6 @@ CREATE TABLE deliveries (
     state       text           NOT NULL CHECK (state IN ('waiting', 'delivered', 'exhausted')),
     failure     text,
     PRIMARY KEY (account_id, id),
-    FOREIGN KEY (account_id, webhook_id) REFERENCES webhooks (account_id, id) ON DELETE CASCADE,
     FOREIGN KEY (account_id, position) REFERENCES events (account_id, position) ON DELETE CASCADE
 );
 CREATE INDEX deliveries_waiting ON deliveries (account_id, webhook_id, next_at, id) WHERE state = 'waiting';
