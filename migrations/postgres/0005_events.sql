@@ -52,6 +52,7 @@ CREATE TABLE webhooks (
 CREATE INDEX webhooks_by_creation ON webhooks (account_id, created_at, id);
 CREATE INDEX webhooks_of_instance ON webhooks (account_id, instance_id);
 CREATE UNIQUE INDEX webhooks_own ON webhooks (account_id, instance_id) WHERE of_instance;
+CREATE INDEX webhooks_failing ON webhooks (failing_since) WHERE failing_since IS NOT NULL;
 
 -- The deliveries of a webhook that are due, as workers see them: one worker at a time serves a webhook.
 CREATE TABLE webhook_lanes (
@@ -94,6 +95,7 @@ CREATE TABLE deliveries (
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02);
 CREATE INDEX deliveries_waiting ON deliveries (account_id, webhook_id, next_at, id) WHERE state = 'waiting';
 CREATE INDEX deliveries_of_webhook ON deliveries (account_id, webhook_id, created_at, id);
+CREATE INDEX deliveries_failed ON deliveries (account_id, webhook_id, created_at, id) WHERE failure IS NOT NULL;
 CREATE INDEX deliveries_of_event ON deliveries (account_id, position);
 
 -- One HTTP request of a delivery.
