@@ -54,8 +54,9 @@ func newConnection(l *Link) (*connection, error) {
 	return c, nil
 }
 
-// connect opens the connection and shakes hands.
+// connect opens the connection and shakes hands. It must be called once.
 func (c *connection) connect() error {
+	defer close(c.wires.dialed)
 	return c.client.ConnectContext(c.link.ctx)
 }
 

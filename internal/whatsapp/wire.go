@@ -22,6 +22,7 @@ type wires struct {
 	work   *sync.WaitGroup // counts the WebSockets that have not ended
 	ctx    context.Context
 	cancel context.CancelFunc
+	dialed chan struct{} // closed when the library's attempt to connect has ended, in whatever way
 
 	mu    sync.Mutex
 	isCut bool
@@ -35,7 +36,7 @@ func newWires(l *Link, onEnd func()) (*wires, error) {
 	}
 	w := &wires{
 		dial: dial, target: l.driver.sandbox, linger: l.driver.times.linger,
-		onEnd: onEnd, work: &l.work, open: make(map[net.Conn]struct{}),
+		onEnd: onEnd, work: &l.work, open: make(map[net.Conn]struct{}), dialed: make(chan struct{}),
 	}
 	w.ctx, w.cancel = context.WithCancel(l.ctx)
 	w.http = &http.Transport{
@@ -114,7 +115,7 @@ func (w *wires) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	if body, ok := res.Body.(io.ReadWriteCloser); ok {
 		w.work.Add(1)
-		res.Body = &wire{ReadWriteCloser: body, wires: w}
+		res.Body = &wire{ReadWriteCloser: body, wires: w, gone: make(chan struct{})}
 	}
 	return res, nil
 }
@@ -124,6 +125,7 @@ type wire struct {
 	io.ReadWriteCloser
 	wires  *wires
 	closed atomic.Bool
+	gone   chan struct{} // closed by Close
 
 	asked atomic.Bool // the library has begun its handshake
 	first sync.Mutex  // held during the first Write, and while Read finds that there is no more to read
@@ -140,7 +142,7 @@ const emptyFrame = "\x82\x03\x00\x00\x00"
 // Read reads. While the library waits for the answer in its handshake, it does not notice the end of the
 // connection for 20 s: it gets an empty answer instead, which ends the handshake at once. Later, it drops the
 // stanzas that it has received but not yet handled when the connection ends, so it learns of the end late: the
-// last stanza is the one that says why.
+// last stanza is the one that says why. In between, it does not expect the end at all.
 func (w *wire) Read(p []byte) (int, error) {
 	n, err := w.ReadWriteCloser.Read(p)
 	w.answered = w.answered || n > 0
@@ -150,6 +152,11 @@ func (w *wire) Read(p []byte) (int, error) {
 	w.waited = true
 	if w.end() && !w.answered {
 		return copy(p, emptyFrame), nil
+	}
+	select {
+	case <-w.wires.dialed:
+	case <-w.gone:
+		return 0, err
 	}
 	timer := time.NewTimer(w.wires.linger)
 	defer timer.Stop()
@@ -187,6 +194,7 @@ func (w *wire) Write(p []byte) (int, error) {
 // Close closes the connection and reports its end. The library does so after it has read everything.
 func (w *wire) Close() error {
 	if !w.closed.Swap(true) {
+		close(w.gone)
 		defer w.wires.work.Done()
 		w.wires.onEnd()
 	}
