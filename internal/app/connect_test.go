@@ -78,7 +78,7 @@ func (c *customer) disconnect(t *testing.T) {
 		t.Fatal(err)
 	}
 	in, err := c.API.Instances.Get(t.Context(), c.id)
-	if err != nil || in.Status != api.InstanceStatusDisconnected || in.StatusReason == nil || string(in.StatusReason.Code) != string(domain.ReasonDisconnectedByUser) {
+	if err != nil || in.Status != api.InstanceStatusDisconnected || in.StatusReason == nil || in.StatusReason.Code != string(domain.ReasonDisconnectedByUser) {
 		t.Errorf("after the disconnect: %+v (%v)", in, err)
 	}
 	if n := len(c.phone.Devices()); n != 0 {

@@ -34,7 +34,7 @@ func (a *App) openSessions(ctx context.Context) (*sessions, error) {
 	if box := a.cfg.Sandbox; box != nil {
 		options = append(options, whatsapp.Sandbox(box.Addr, box.RootKey))
 	}
-	cfg := a.cfg.Database.devices(a.log)
+	cfg := a.cfg.devices(a.log)
 	cfg.ProxyControl = a.urls.Control
 	driver, err := whatsapp.Open(ctx, cfg, options...)
 	if err != nil {
