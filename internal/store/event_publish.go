@@ -28,16 +28,15 @@ INSERT INTO event_heads (account_id, instance_id, last) VALUES (?1, ?2, ?3)
 ON CONFLICT (account_id, instance_id) DO UPDATE SET last = last + excluded.last
 RETURNING instance_id, last`
 
-	// The numbers of new events count down to the heads, which are where they shall end: -1, 0 for two.
+	// publishPostgres takes rows by their whole keys, by arrays and OFFSET 0: the planner, which knows neither the
+	// account nor how many events there are, would read all lanes and all webhooks of a large account otherwise.
+	// Lanes are judged as they are when they are locked, which may be later than what the statement sees.
 	publishPostgres = `
 WITH clock AS MATERIALIZED (
     SELECT date_trunc('milliseconds', clock_timestamp()) AS at
 ), given AS MATERIALIZED (
-    SELECT a.last + g.n AS position, COALESCE(i.last + g.k, 0) AS sequence, g.id, g.instance_id, g.at, g.type, g.data
-    FROM unnest($2::uuid[], $3::uuid[], $4::bigint[], $5::bigint[], $6::timestamptz[], $7::integer[], $8::bytea[])
-        AS g (id, instance_id, n, k, at, type, data)
-    JOIN event_heads AS a ON a.account_id = $1 AND a.instance_id = $1
-    LEFT JOIN event_heads AS i ON i.account_id = $1 AND i.instance_id = g.instance_id
+    SELECT * FROM unnest($2::bigint[], $3::uuid[], $4::uuid[], $5::bigint[], $6::timestamptz[], $7::integer[], $8::bytea[])
+        AS g (position, id, instance_id, sequence, at, type, data)
 ), stored AS (
     INSERT INTO events (account_id, position, id, instance_id, sequence, at, type, data)
     SELECT $1, position, id, instance_id, sequence, at, type, data FROM given
@@ -46,26 +45,30 @@ WITH clock AS MATERIALIZED (
     SELECT $1, (lpad(to_hex((extract(epoch FROM clock.at) * 1000)::bigint), 12, '0') || '7' || lpad(to_hex((position >> 14) & 4095), 3, '0')
             || to_hex(32768 | (position & 16383)) || right(gen_random_uuid()::text, 12))::uuid,
         webhook_id, position, clock.at, clock.at, 0, 0, 0, 0, false, 'waiting'
-    FROM clock, (` + matching + `) AS m
+    FROM clock, (` + eventMatching + `
+        CROSS JOIN LATERAL (SELECT * FROM webhooks AS w WHERE w.account_id = $1 AND w.instance_id = e.instance_id OFFSET 0) AS w` + eventMatches + `) AS m
     RETURNING webhook_id
 ), held AS (
     SELECT webhook_id, due_at FROM webhook_lanes
-    WHERE account_id = $1 AND webhook_id IN (SELECT webhook_id FROM fan)
+    WHERE account_id = $1 AND webhook_id = ANY (ARRAY(SELECT webhook_id FROM fan))
     ORDER BY webhook_id FOR NO KEY UPDATE
 )
-UPDATE webhook_lanes AS l SET due_at = clock.at FROM clock, held
-WHERE l.account_id = $1 AND l.webhook_id = held.webhook_id AND (held.due_at IS NULL OR held.due_at > clock.at)`
+UPDATE webhook_lanes SET due_at = (SELECT at FROM clock)
+WHERE account_id = $1 AND webhook_id = ANY (ARRAY(
+    SELECT held.webhook_id FROM held, clock WHERE held.due_at IS NULL OR held.due_at > clock.at))`
 
-	// matching finds the webhooks of given events: of those with the same URL one, rather not the instance's own.
-	matching = `
+	// eventMatching and eventMatches, with the instances' webhooks w of the events e between, find the webhooks of given
+	// events: of those with the same URL one, rather not the instance's own.
+	eventMatching = `
 SELECT position, webhook_id FROM (
     SELECT position, webhook_id, row_number() OVER (PARTITION BY position, url ORDER BY of_instance, webhook_id) AS place
     FROM (
         SELECT e.position, w.id AS webhook_id, w.url, w.of_instance FROM given AS e
-        JOIN webhooks AS w ON w.account_id = $1 AND w.instance_id IS NULL AND w.status = 'active' AND (w.events & e.type) <> 0
+        JOIN webhooks AS w ON w.account_id = $1 AND w.instance_id IS NULL` + eventMatch + `
         UNION ALL
-        SELECT e.position, w.id AS webhook_id, w.url, w.of_instance FROM given AS e
-        JOIN webhooks AS w ON w.account_id = $1 AND w.instance_id = e.instance_id AND w.status = 'active' AND (w.events & e.type) <> 0
+        SELECT e.position, w.id AS webhook_id, w.url, w.of_instance FROM given AS e`
+	eventMatch   = ` WHERE w.status = 'active' AND (w.events & e.type) <> 0`
+	eventMatches = eventMatch + `
     ) AS every
 ) AS placed WHERE place = 1`
 
@@ -86,7 +89,8 @@ WITH given AS (
 INSERT INTO deliveries (account_id, id, webhook_id, position, created_at, next_at, took_ms, status_code, attempts, step, manual, state)
 SELECT ?1, unhex(printf('%012x7%03x%04x', ?4, (position >> 14) & 4095, 32768 | (position & 16383)) || hex(randomblob(6))),
     webhook_id, position, ?3, ?3, 0, 0, 0, 0, false, 'waiting'
-FROM (` + strings.ReplaceAll(matching, "$", "?") + `) AS m`
+FROM (` + strings.ReplaceAll(eventMatching, "$", "?") + `
+    JOIN webhooks AS w ON w.account_id = ?1 AND w.instance_id = e.instance_id` + eventMatches + `) AS m`
 }
 
 // PublishEvents adds events to the account, in one transaction and in their order. It fills in the account, and
@@ -172,24 +176,17 @@ func (h *eventHeads) read(rows *sql.Rows) error {
 	return err
 }
 
-// place gives the events their positions and sequences, and returns them as what is missing to the heads.
-func (h *eventHeads) place(events []domain.Event) (positions, sequences []int64) {
-	positions, sequences = make([]int64, len(events)), make([]int64, len(events))
-	left := int64(len(events))
+// place gives the events their positions and sequences.
+func (h *eventHeads) place(events []domain.Event) {
 	for i := range events {
 		e := &events[i]
-		left--
-		positions[i] = -left
-		e.Position = h.last[h.account] - left
-		if e.InstanceID.IsZero() {
-			e.Sequence = 0
-			continue
+		h.by[h.account]--
+		e.Position, e.Sequence = h.last[h.account]-h.by[h.account], 0
+		if !e.InstanceID.IsZero() {
+			h.by[e.InstanceID]--
+			e.Sequence = h.last[e.InstanceID] - h.by[e.InstanceID]
 		}
-		h.by[e.InstanceID]--
-		sequences[i] = -h.by[e.InstanceID]
-		e.Sequence = h.last[e.InstanceID] + sequences[i]
 	}
-	return positions, sequences
 }
 
 func publishOnPostgres(sc scope, events []domain.Event) error {
@@ -199,11 +196,12 @@ func publishOnPostgres(sc scope, events []domain.Event) error {
 	if err := noAccount(queryByHand(sc, heads.read, moveHeadsPostgres, uidArray(ids), counts)); err != nil {
 		return err
 	}
-	positions, sequences := heads.place(events)
+	heads.place(events)
 	return execByHand(sc, publishPostgres,
+		listOf(events, func(e *domain.Event) int64 { return e.Position }),
 		uidArray(listOf(events, func(e *domain.Event) uid { return uid(e.ID) })),
 		uidArray(listOf(events, func(e *domain.Event) uid { return uid(e.InstanceID) })),
-		positions, sequences,
+		listOf(events, func(e *domain.Event) int64 { return e.Sequence }),
 		listOf(events, func(e *domain.Event) millis { return millisOf(e.At) }),
 		listOf(events, func(e *domain.Event) int32 { return int32(e.Type) }),
 		listOf(events, func(e *domain.Event) []byte { return e.Data }))

@@ -11,8 +11,8 @@ import (
 	"github.com/pombal-api/pombal/internal/domain"
 )
 
-// Who changes webhooks holds the account's events (lockEvents), then the lane, then the webhook: so a publication
-// sees webhooks as they are, and a worker that settles has the lane to itself.
+// Who changes webhooks holds the account's events (lockEvents), then the webhooks, then their lanes: so a
+// publication sees webhooks as they are, and a worker settles before or after the change.
 
 // Webhook returns a webhook. CodeWebhookNotFound when the account has none with the id.
 func (a *Account) Webhook(ctx context.Context, id domain.ID) (domain.Webhook, error) {
@@ -115,17 +115,16 @@ func insertWebhook(sc scope, w *domain.Webhook) error {
 	return sc.all(&laneRow{}).Create(&laneRow{AccountID: row.AccountID, WebhookID: row.ID}).Error
 }
 
-// lockedWebhook locks the account's events, then the lane of a webhook, and reads the webhook.
+// lockedWebhook locks the account's events, a webhook and its lane.
 func lockedWebhook(sc scope, id domain.ID) (lane laneRow, row webhookRow, err error) {
 	if err = orWebhookNotFound(lockEvents(sc)); err != nil {
 		return lane, row, err
 	}
-	query := sc.rows(&lane).Where(eq("webhook_id", uid(id))).Clauses(forUpdate())
-	if err = orNotFound(query.Take(&lane).Error, domain.WebhookNotFound); err != nil {
+	query := sc.rows(&row).Where(eq("id", uid(id))).Clauses(forUpdate())
+	if err = orNotFound(query.Take(&row).Error, domain.WebhookNotFound); err != nil {
 		return lane, row, err
 	}
-	row, err = boundWebhook(sc, id)
-	return lane, row, err
+	return lane, row, sc.rows(&lane).Where(eq("webhook_id", uid(id))).Clauses(forUpdate()).Take(&lane).Error
 }
 
 // orWebhookNotFound hides that not even the account exists.
@@ -142,7 +141,8 @@ func lockWebhooksOf(sc scope, instance domain.ID) error {
 		return err
 	}
 	var hooks []webhookRow
-	err := sc.rows(&webhookRow{}).Select("id").Where(eq("instance_id", uid(instance))).Clauses(ascending("id")).Find(&hooks).Error
+	query := sc.rows(&webhookRow{}).Select("id").Where(eq("instance_id", uid(instance)))
+	err := query.Clauses(ascending("id"), forUpdate()).Find(&hooks).Error
 	if err != nil || len(hooks) == 0 {
 		return err
 	}

@@ -1,0 +1,107 @@
+package store
+
+import (
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/pombal-api/pombal/internal/domain"
+	"github.com/pombal-api/pombal/internal/testkit"
+)
+
+// While many publish, some of whose transactions are undone, a reader that goes on after what it has seen misses
+// nothing, and sequences have no gaps.
+func TestEvents_ConcurrentWritersAndReaders(t *testing.T) {
+	t.Parallel()
+	for _, engine := range testkit.Engines() {
+		t.Run(engine.Name, func(t *testing.T) {
+			t.Parallel()
+			f := newWallFixture(t, engine)
+			const writers, rounds = 8, 40
+			var published atomic.Int64
+			var done atomic.Bool
+			var work, readers sync.WaitGroup
+			for i := range writers {
+				random := rand.New(rand.NewPCG(1, uint64(i)))
+				work.Go(func() {
+					for range rounds {
+						published.Add(publishSome(t, f, random))
+					}
+				})
+			}
+			counts := make([]int64, 3)
+			for i := range counts {
+				readers.Go(func() { counts[i] = tail(t, f, &done, &published) })
+			}
+			work.Wait()
+			done.Store(true)
+			readers.Wait()
+			for _, n := range counts {
+				if n != published.Load() {
+					t.Errorf("a reader saw %d events of %d", n, published.Load())
+				}
+			}
+		})
+	}
+}
+
+var errUndo = errors.New("undo")
+
+// publishSome publishes some events in one or two steps, or undoes that, and returns how many there are.
+func publishSome(t *testing.T, f wallFixture, random *rand.Rand) int64 {
+	n, undo := int64(0), random.IntN(4) == 0
+	instances := []domain.ID{{}, {15: 1}, {15: 2}, {15: 3}, {15: 4}}
+	random.Shuffle(len(instances), func(i, j int) { instances[i], instances[j] = instances[j], instances[i] })
+	err := f.s.write(t.Context(), wall{account: f.mine}, func(sc scope) error {
+		n = 0
+		for _, some := range [][]domain.ID{instances[:random.IntN(3)], instances[3:]} {
+			var events []domain.Event
+			for _, id := range some {
+				events = append(events, domain.Event{InstanceID: id, Type: 1, Data: []byte("{}")})
+			}
+			n += int64(len(events))
+			if err := publish(sc, events); err != nil {
+				return err
+			}
+		}
+		if undo {
+			return errUndo
+		}
+		return nil
+	})
+	if err != nil {
+		n = 0
+		if !undo || !errors.Is(err, errUndo) {
+			t.Error(err)
+		}
+	}
+	return n
+}
+
+// tail reads to the end, and returns how many events it saw.
+func tail(t *testing.T, f wallFixture, done *atomic.Bool, published *atomic.Int64) (last int64) {
+	account, err := f.s.Account(f.mine)
+	sequences := map[domain.ID]int64{}
+	for err == nil && (!done.Load() || last < published.Load()) {
+		var events []domain.Event
+		events, err = account.Events(t.Context(), last, 7, domain.EventFilter{})
+		for _, e := range events {
+			if last++; e.Position != last {
+				t.Errorf("position %d comes after %d", e.Position, last-1)
+				return -1
+			}
+			if e.InstanceID.IsZero() {
+				continue
+			}
+			if sequences[e.InstanceID]++; e.Sequence != sequences[e.InstanceID] {
+				t.Errorf("sequence %d comes after %d", e.Sequence, sequences[e.InstanceID]-1)
+			}
+		}
+	}
+	if err != nil {
+		t.Error(err)
+	}
+	return last
+}

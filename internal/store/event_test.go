@@ -1,0 +1,239 @@
+package store_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/pombal-api/pombal/internal/domain"
+	"github.com/pombal-api/pombal/internal/store"
+)
+
+// happened is an event of an instance, or of its account for the zero id.
+func happened(instance domain.ID, kind domain.EventSet) domain.Event {
+	return domain.Event{InstanceID: instance, Type: kind, At: at(1), Data: []byte(`{"a":1}`)}
+}
+
+func publishAll(t testing.TB, a *store.Account, events ...domain.Event) []domain.Event {
+	t.Helper()
+	if err := a.PublishEvents(t.Context(), events); err != nil {
+		t.Fatal(err)
+	}
+	return events
+}
+
+func eventsOf(t testing.TB, a *store.Account, after int64) []domain.Event {
+	t.Helper()
+	return must[[]domain.Event](t)(a.Events(t.Context(), after, 1000, domain.EventFilter{}))
+}
+
+// told returns the types and the data of events.
+func told(events []domain.Event) (list []string) {
+	for _, e := range events {
+		list = append(list, e.Type.Name()+" "+string(e.Data))
+	}
+	return list
+}
+
+func TestEvents_PublishAndRead(t *testing.T) {
+	onEngines(t, func(t *testing.T, f *fixture) {
+		ctx := t.Context()
+		one, two := domain.NewID(at(0)), domain.NewID(at(0))
+		same(t, "at first", eventsOf(t, f.mine, 0), []domain.Event{})
+		first := publishAll(t, f.mine, happened(one, domain.EventMessageSent), happened(two, domain.EventMessageRead),
+			happened(domain.ID{}, domain.EventWebhookFailing), happened(one, domain.EventMessageRead))
+		more := publishAll(t, f.mine, happened(two, domain.EventMessageSent), domain.Event{InstanceID: one, Type: domain.EventMessageSent, Data: []byte("{}")})
+		publishAll(t, f.other, happened(f.otherRow.ID, domain.EventMessageSent))
+		all := append(slices.Clone(first), more...)
+		for i, e := range all {
+			if e.Position != int64(i+1) || e.AccountID != f.account.ID || e.ID.IsZero() || e.At.IsZero() {
+				t.Errorf("event %d is %+v", i, e)
+			}
+		}
+		for i, want := range []int64{1, 1, 0, 2, 2, 3} {
+			if all[i].Sequence != want {
+				t.Errorf("event %d has the sequence %d, want %d", i, all[i].Sequence, want)
+			}
+		}
+		same(t, "read back", eventsOf(t, f.mine, 0), all)
+		same(t, "after the second", eventsOf(t, f.mine, 2), all[2:])
+		same(t, "two of them", must[[]domain.Event](t)(f.mine.Events(ctx, 1, 2, domain.EventFilter{})), all[1:3])
+		for name, filter := range map[string]domain.EventFilter{
+			"types":              {Types: domain.EventMessageRead | domain.EventWebhookFailing},
+			"an instance":        {Instances: []domain.ID{one}},
+			"both":               {Types: domain.EventMessageSent, Instances: []domain.ID{one}},
+			"instances":          {Instances: []domain.ID{two, one}},
+			"another's instance": {Instances: []domain.ID{f.otherRow.ID}},
+			"no instance":        {Instances: []domain.ID{}},
+		} {
+			want := []domain.Event{}
+			for i := range all {
+				if filter.Matches(&all[i]) {
+					want = append(want, all[i])
+				}
+			}
+			got := must[[]domain.Event](t)(f.mine.Events(ctx, 0, 100, filter))
+			same(t, name, append([]domain.Event{}, got...), want)
+		}
+		heads := must[map[domain.ID]int64](t)(f.EventHeads(ctx, []domain.ID{f.account.ID, f.otherAccount.ID, one}))
+		same(t, "heads", heads, map[domain.ID]int64{f.account.ID: 6, f.otherAccount.ID: 1})
+		nobody := must[*store.Account](t)(f.Account(domain.NewID(at(0))))
+		wantCode(t, "no account", nobody.PublishEvents(ctx, []domain.Event{happened(one, domain.EventMessageSent)}), domain.CodeAccountNotFound)
+		for _, bad := range []domain.Event{{Data: []byte("{}")}, {Type: 3, Data: []byte("{}")}, {Type: 1}, {Type: domain.EveryEvent + 1, Data: []byte("{}")}} {
+			if err := f.mine.PublishEvents(ctx, []domain.Event{bad}); err == nil {
+				t.Errorf("published %+v", bad)
+			}
+		}
+	})
+}
+
+func TestEvents_Position(t *testing.T) {
+	onEngines(t, func(t *testing.T, f *fixture) {
+		ctx := t.Context()
+		position := func(id domain.ID) int64 { t.Helper(); return must[int64](t)(f.mine.EventPosition(ctx, id)) }
+		old := domain.NewID(time.Now().Add(-32 * 24 * time.Hour))
+		if n := position(old); n != 0 {
+			t.Errorf("an old event of an empty list is at %d", n)
+		}
+		recent := domain.Event{InstanceID: domain.NewID(at(0)), Type: 1, Data: []byte("{}"), At: time.Now().Add(-24 * time.Hour)}
+		list := publishAll(t, f.mine, recent, recent)
+		theirs := publishAll(t, f.other, recent)
+		if a, b := position(list[0].ID), position(list[1].ID); a != 1 || b != 2 {
+			t.Errorf("events are at %d and %d", a, b)
+		}
+		if n := position(old); n != 0 {
+			t.Errorf("an old event is at %d", n)
+		}
+		if n := position(domain.NewID(time.Now().Add(-25 * time.Hour))); n != 0 {
+			t.Errorf("an event before the oldest is at %d", n)
+		}
+		for name, id := range map[string]domain.ID{
+			"unknown": domain.NewID(time.Now()), "another's": theirs[0].ID, "from the future": {0xff, 0xff}, "an instance": f.otherRow.ID,
+		} {
+			_, err := f.mine.EventPosition(ctx, id)
+			wantCode(t, name, err, domain.CodeInvalidParameters)
+		}
+	})
+}
+
+// Positions are dense, sequences have no gaps, and pages of any size find with any filter what it matches.
+func TestEvents_Pages(t *testing.T) {
+	onEngines(t, func(t *testing.T, f *fixture) {
+		rapid.Check(t, func(rt *rapid.T) {
+			_, account := f.addAccount(t, "events")
+			all := publishAny(t, rt, account)
+			filter := anyFilter(rt, all)
+			var want, got []domain.Event
+			for i := range all {
+				if filter.Matches(&all[i]) {
+					want = append(want, all[i])
+				}
+			}
+			limit, after := rapid.IntRange(1, 5).Draw(rt, "limit"), int64(0)
+			for {
+				page := must[[]domain.Event](t)(account.Events(t.Context(), after, limit, filter))
+				got = append(got, page...)
+				if len(page) < limit {
+					break
+				}
+				after = page[limit-1].Position
+			}
+			same(t, "pages", got, want)
+		})
+	})
+}
+
+// publishAny publishes events in batches and checks their numbers.
+func publishAny(t *testing.T, rt *rapid.T, account *store.Account) (all []domain.Event) {
+	instances := []domain.ID{{}, {15: 1}, {15: 2}, {15: 3}}
+	last := map[domain.ID]int64{}
+	for range rapid.IntRange(0, 6).Draw(rt, "batches") {
+		batch := rapid.SliceOfN(rapid.Custom(func(rt *rapid.T) domain.Event {
+			return domain.Event{
+				InstanceID: rapid.SampledFrom(instances).Draw(rt, "instance"),
+				Type:       1 << rapid.IntRange(0, 9).Draw(rt, "type"),
+				At:         at(rapid.IntRange(0, 9).Draw(rt, "at")),
+				Data:       rapid.SampledFrom([][]byte{[]byte("{}"), []byte("\x00\xff\u2028"), []byte(strings.Repeat("x", 3000))}).Draw(rt, "data"),
+			}
+		}), 1, 6).Draw(rt, "events")
+		for _, e := range publishAll(t, account, batch...) {
+			all = append(all, e)
+			if !e.InstanceID.IsZero() {
+				last[e.InstanceID]++
+			}
+			if e.Position != int64(len(all)) || e.Sequence != last[e.InstanceID] {
+				rt.Errorf("event %d: %+v", len(all), e)
+			}
+		}
+	}
+	return all
+}
+
+func anyFilter(rt *rapid.T, all []domain.Event) domain.EventFilter {
+	f := domain.EventFilter{Types: domain.EventSet(rapid.Uint32Range(0, uint32(domain.EveryEvent)).Draw(rt, "types"))}
+	if rapid.Bool().Draw(rt, "all types") {
+		f.Types = 0
+	}
+	if rapid.Bool().Draw(rt, "by instance") {
+		f.Instances = []domain.ID{{15: 9}}
+		for _, e := range all {
+			if !e.InstanceID.IsZero() && rapid.Bool().Draw(rt, "this one") {
+				f.Instances = append(f.Instances, e.InstanceID)
+			}
+		}
+		f.Instances = f.Instances[rapid.IntRange(0, 1).Draw(rt, "from"):]
+	}
+	return f
+}
+
+// An event goes to every active webhook that wants it, once for each URL.
+func TestEvents_FanOut(t *testing.T) {
+	onEngines(t, func(t *testing.T, f *fixture) {
+		in := addInstance(t, f.mine, domain.Instance{
+			Name: "in", WebhookURL: "https://own", WebhookEvents: domain.AllEvents, OwnWebhook: &domain.Webhook{ID: domain.ID{15: 1}, Secret: []byte("s")},
+		})
+		out := addInstance(t, f.mine, domain.Instance{
+			Name: "out", WebhookURL: "https://all", WebhookEvents: domain.AllEvents, OwnWebhook: &domain.Webhook{ID: domain.ID{15: 2}, Secret: []byte("s")},
+		})
+		quiet := addInstance(t, f.mine, domain.Instance{Name: "quiet", WebhookURL: "https://quiet", OwnWebhook: &domain.Webhook{Secret: []byte("s")}})
+		for _, w := range []domain.Webhook{
+			{Name: "all", URL: "https://all", Events: domain.EveryEvent},
+			{Name: "same", URL: "https://all", Events: domain.EventMessageRead},
+			{Name: "sent", URL: "https://sent", Events: domain.EventMessageSent},
+			{Name: "in", URL: "https://in", InstanceID: in.ID, Events: domain.EveryEvent},
+			{Name: "off", URL: "https://off", Events: domain.EveryEvent, Status: domain.WebhookDisabled},
+		} {
+			w.Secret = []byte("sealed")
+			if err := f.mine.CreateWebhook(t.Context(), &w); err != nil {
+				t.Fatal(err)
+			}
+		}
+		theirs := domain.Webhook{Name: "theirs", URL: "https://theirs", Events: domain.EveryEvent, Secret: []byte("s")}
+		if err := f.other.CreateWebhook(t.Context(), &theirs); err != nil {
+			t.Fatal(err)
+		}
+		got := map[string][]int64{}
+		publishAll(t, f.mine, happened(in.ID, domain.EventMessageSent), happened(out.ID, domain.EventMessageRead))
+		publishAll(t, f.mine, happened(domain.ID{}, domain.EventWebhookFailing), happened(quiet.ID, domain.EventMessageReceived))
+		for _, lane := range claimLanes(t, f, domain.NewID(at(0)), 100) {
+			for _, d := range due(t, f, lane.Key(), 100) {
+				name := fmt.Sprint(lane.Webhook.Name, " ", lane.Webhook.URL)
+				got[name] = append(got[name], d.Event.Position)
+			}
+		}
+		all := "all https://all"
+		if _, ok := got[all]; !ok { // either of two with that URL gets the second one
+			t.Error("nothing for the first webhook")
+		}
+		second := slices.Contains(got["same https://all"], 2)
+		want := map[string][]int64{" https://own": {1}, all: {1, 2, 3, 4}, "sent https://sent": {1}, "in https://in": {1}}
+		if second {
+			want[all], want["same https://all"] = []int64{1, 3, 4}, []int64{2}
+		}
+		same(t, "deliveries", got, want)
+	})
+}
