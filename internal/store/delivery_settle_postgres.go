@@ -32,6 +32,7 @@ FROM unnest($1::uuid[], $2::uuid[]) AS t (account_id, webhook_id)
 JOIN webhook_lanes AS l ON l.account_id = t.account_id AND l.webhook_id = t.webhook_id
 ORDER BY l.account_id, l.webhook_id `
 
+	// applyPostgres compares webhook and state in a way that no index serves: only the key will do.
 	applyPostgres crossing = `
 WITH o AS (
     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::timestamptz[], $6::int[], $7::int[],
@@ -45,8 +46,8 @@ WITH o AS (
         next_at = CASE WHEN d.manual AND NOT o.manual AND o.state <> 'delivered' THEN d.next_at ELSE o.next_at END,
         manual = d.manual AND NOT o.manual AND o.state <> 'delivered'
     FROM o
-    WHERE d.account_id = o.account_id AND d.id = o.id AND d.webhook_id = o.webhook_id
-        AND d.state = 'waiting' AND d.attempts = o.number - 1
+    WHERE d.account_id = o.account_id AND d.id = o.id AND d.webhook_id IS NOT DISTINCT FROM o.webhook_id
+        AND d.state IS NOT DISTINCT FROM 'waiting' AND d.attempts = o.number - 1
     RETURNING o.*
 )
 INSERT INTO delivery_attempts (account_id, delivery_id, number, at, took_ms, status_code, manual, failure, response)
@@ -64,7 +65,7 @@ UPDATE webhook_lanes AS l SET failures = u.failures, paused_until = u.paused_unt
     worker_id = CASE WHEN u.release THEN NULL ELSE l.worker_id END,
     lease_until = CASE WHEN u.release THEN NULL ELSE l.lease_until END,
     due_at = CASE WHEN u.release THEN (
-        SELECT greatest(d.next_at, u.paused_until, clock_timestamp()) FROM deliveries AS d
+        SELECT greatest(d.next_at, u.paused_until, date_trunc('milliseconds', clock_timestamp())) FROM deliveries AS d
         WHERE d.account_id = u.account_id AND d.webhook_id = u.webhook_id AND d.state = 'waiting'
             AND EXISTS (SELECT FROM webhooks AS w WHERE w.account_id = u.account_id AND w.id = u.webhook_id AND w.status = 'active')
         ORDER BY d.next_at LIMIT 1
