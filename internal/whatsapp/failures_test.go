@@ -6,6 +6,7 @@ import (
 
 	"github.com/pombal-api/pombal/internal/domain"
 	"github.com/pombal-api/pombal/internal/fakewa"
+	"github.com/pombal-api/pombal/internal/testkit"
 	"github.com/pombal-api/pombal/internal/whatsapp"
 )
 
@@ -97,11 +98,14 @@ func settle(t *testing.T, h *host, l *line) {
 func TestLoginThatHangs(t *testing.T) {
 	t.Parallel()
 	h := newHost(t)
-	d := h.newSQLiteDriver(t, whatsapp.LoginTime(3*time.Second))
-	l, to := pair(t, d, h.phone(t, number))
-	l.Close()
+	db := testkit.Database{Dir: t.TempDir()}
+	patient := h.newDriver(t, db)
+	l, to := pair(t, patient, h.phone(t, number))
+	if l.Close(); patient.Close() != nil {
+		t.Fatal("the driver cannot be closed")
+	}
 	h.fault(t, fakewa.Fault{Kind: fakewa.SilenceIQ, XMLNS: "passive"})
-	stuck := open(t, d, to)
+	stuck := open(t, h.newDriver(t, db, whatsapp.LoginTime(3*time.Second)), to)
 	if e := stuck.await(t, domain.LinkDown); e.Reason != domain.ReasonNotResponding {
 		t.Errorf("down: %+v", e)
 	}
