@@ -161,11 +161,14 @@ func headsOf(account domain.ID, events []domain.Event) *eventHeads {
 			h.order = append(h.order, e.InstanceID)
 		}
 	}
-	slices.SortFunc(h.order, func(a, b domain.ID) int { return bytes.Compare(a[:], b[:]) })
+	slices.SortFunc(h.order, compareIDs)
 	h.order = slices.Insert(h.order, 0, account)
 	h.by[account] = int64(len(events))
 	return h
 }
+
+// compareIDs is the order in which rows are locked.
+func compareIDs(a, b domain.ID) int { return bytes.Compare(a[:], b[:]) }
 
 // read takes a row that moving the heads returned.
 func (h *eventHeads) read(rows *sql.Rows) error {

@@ -34,7 +34,7 @@ const (
 	passKeyByLookup     pass = "authentication finds a key by its public part"
 	passInstanceByToken pass = "authentication finds an instance by its token"
 	passOriginAllowed   pass = "a preflight asks whether any account lists an origin"
-	passSweep           pass = "the sweep finds and removes expired idempotency keys"
+	passSweep           pass = "the sweep finds and removes what has expired"
 	passLinks           pass = "nodes find the connections to look after"
 	passHeads           pass = "a node asks which accounts have new events"
 )
@@ -55,7 +55,8 @@ func (p pass) covers(kind statementKind, table string) bool {
 	case passHeads:
 		return kind == kindQuery && table == "event_heads"
 	case passSweep:
-		return (kind == kindQuery || kind == kindDelete) && table == "idempotency_keys"
+		return (kind == kindQuery || kind == kindDelete) && table == "idempotency_keys" ||
+			kind == kindQuery && (table == "events" || table == "webhooks")
 	}
 	return false
 }

@@ -239,7 +239,7 @@ func TestWall_Passes(t *testing.T) {
 		passOriginAllowed:   {"query account_origins"},
 		passKeyByLookup:     {"query api_keys"},
 		passInstanceByToken: {"query instances"},
-		passSweep:           {"query idempotency_keys", "delete idempotency_keys"},
+		passSweep:           {"query idempotency_keys", "delete idempotency_keys", "query events", "query webhooks"},
 		passLinks:           {"query instance_links"},
 		passHeads:           {"query event_heads"},
 	}

@@ -61,7 +61,7 @@ func newFixture(t testing.TB, engine string) *fixture {
 // openStore returns a migrated store, and where its data is: a URL or a folder.
 func openStore(t testing.TB, engine string) (s *store.Store, place string) {
 	t.Helper()
-	cfg := store.Config{DataDir: t.TempDir(), MaxConns: 8}
+	cfg := store.Config{DataDir: t.TempDir(), MaxConns: 8, DrawQR: func(text string) string { return "data:" + text }}
 	place = cfg.DataDir
 	if engine == store.DialectPostgres {
 		cfg.URL = migratedPostgres(t)

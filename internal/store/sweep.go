@@ -17,8 +17,9 @@ const (
 	keepEvents = 30 * 24 * time.Hour
 )
 
-// Sweep removes what has expired: idempotency keys, recorded changes, rate windows. It works in small
-// transactions, returns how many rows went, and may run on several nodes at once.
+// Sweep removes what has expired: idempotency keys, recorded changes, rate windows, events with their
+// deliveries. It works in small transactions, returns how many rows went, without deliveries, and may run on
+// several nodes at once.
 func (s *Store) Sweep(ctx context.Context) (int, error) {
 	var removed int64
 	at := now()
@@ -38,7 +39,11 @@ func (s *Store) Sweep(ctx context.Context) (int, error) {
 			}
 		}
 	}
-	return int(removed), nil
+	events, err := s.sweepEvents(ctx, millisOf(at.Add(-s.cfg.EventRetention)))
+	if err != nil {
+		return int(removed) + events, err
+	}
+	return int(removed) + events, s.sweepDisabled(ctx)
 }
 
 // sweepIdempotency removes a batch of keys that have expired.

@@ -1,0 +1,101 @@
+package store
+
+import (
+	"context"
+	"slices"
+
+	"github.com/pombal-api/pombal/internal/domain"
+)
+
+// nothingWaits is the condition that no delivery of an event waits for its next attempt. Those of a webhook that is
+// gone wait for nothing.
+const nothingWaits = `NOT EXISTS (
+    SELECT 1 FROM deliveries AS d JOIN webhooks AS w ON w.account_id = d.account_id AND w.id = d.webhook_id
+    WHERE d.account_id = events.account_id AND d.position = events.position AND d.state = 'waiting')`
+
+// Deliveries go first: one that is replayed at the same time stays, and so does its event.
+const (
+	dropDeliveriesPostgres = `
+DELETE FROM deliveries WHERE account_id = $1 AND position = ANY ($2)
+    AND (state <> 'waiting' OR NOT EXISTS (SELECT FROM webhooks AS w WHERE w.account_id = $1 AND w.id = deliveries.webhook_id))`
+	dropEventsPostgres = `
+DELETE FROM events WHERE account_id = $1 AND position = ANY ($2)
+    AND NOT EXISTS (SELECT FROM deliveries AS d WHERE d.account_id = $1 AND d.position = events.position)`
+	dropEventSQLite = `DELETE FROM events WHERE account_id = ?1 AND position = ?2`
+)
+
+// eventBatch is small, as each event may take many deliveries and attempts with it.
+const eventBatch = 100
+
+// sweepEvents removes the events of before a time, except those that wait to be delivered.
+func (s *Store) sweepEvents(ctx context.Context, before millis) (removed int, err error) {
+	for {
+		n, err := change(ctx, s, wall{pass: passSweep}, func(sc scope) (int, error) {
+			var rows []eventRow
+			err := sc.all(&eventRow{}).Select("account_id", "position").Where(lte("at", before)).
+				Where(condition{nothingWaits, nil}).Clauses(ascending("at")).Limit(eventBatch).Find(&rows).Error
+			if err != nil {
+				return 0, err
+			}
+			return dropEvents(sc, rows)
+		})
+		removed += n
+		if err != nil || n == 0 {
+			return removed, err
+		}
+	}
+}
+
+// dropEvents removes events account by account, and returns how many were there.
+func dropEvents(sc scope, rows []eventRow) (n int, err error) {
+	byAccount := map[domain.ID][]int64{}
+	for _, r := range rows {
+		byAccount[domain.ID(r.AccountID)] = append(byAccount[domain.ID(r.AccountID)], r.Position)
+	}
+	accounts := make([]domain.ID, 0, len(byAccount))
+	for id := range byAccount {
+		accounts = append(accounts, id)
+	}
+	slices.SortFunc(accounts, compareIDs)
+	for _, id := range accounts {
+		slices.Sort(byAccount[id])
+		some, err := dropPositions(sc.with(wall{account: id}), byAccount[id])
+		if err != nil {
+			return 0, err
+		}
+		n += some
+	}
+	return n, nil
+}
+
+func dropPositions(sc scope, positions []int64) (n int, err error) {
+	if isPostgres(sc) {
+		if err := execByHand(sc, dropDeliveriesPostgres, positions); err != nil {
+			return 0, err
+		}
+		some, err := countByHand(sc, dropEventsPostgres, positions)
+		return int(some), err
+	}
+	for _, position := range positions {
+		some, err := countByHand(sc, dropEventSQLite, position)
+		if err != nil {
+			return 0, err
+		}
+		n += int(some)
+	}
+	return n, nil
+}
+
+// sweepDisabled ends what waits for disabled webhooks, where the one who disabled them could not finish.
+func (s *Store) sweepDisabled(ctx context.Context) error {
+	const somethingWaits = `EXISTS (
+    SELECT 1 FROM deliveries AS d WHERE d.account_id = webhooks.account_id AND d.webhook_id = webhooks.id AND d.state = 'waiting')`
+	hooks, err := load(ctx, s, wall{pass: passSweep}, func(sc scope) (rows []webhookRow, err error) {
+		query := sc.all(&webhookRow{}).Select("account_id", "id").Where(eq("status", string(domain.WebhookDisabled)))
+		return rows, query.Where(condition{somethingWaits, nil}).Find(&rows).Error
+	})
+	for i := 0; i < len(hooks) && err == nil; i++ {
+		err = s.exhaust(ctx, domain.ID(hooks[i].AccountID), domain.ID(hooks[i].ID))
+	}
+	return err
+}
