@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"sync"
 	"testing"
 	"time"
 
@@ -51,6 +52,254 @@ func TestLane_ClaimRenewAndGiveBack(t *testing.T) {
 		}
 		if wait := must[time.Duration](t)(f.NextDue(ctx, time.Minute)); wait < 18*time.Second || wait > 20*time.Second {
 			t.Errorf("the retry is due in %v", wait)
+		}
+	})
+}
+
+// Workers that claim, settle and give back at once never share a lane, and leave none behind.
+func TestLane_ClaimsAtOnce(t *testing.T) {
+	onEngines(t, func(t *testing.T, f *fixture) {
+		const lanes, events = 40, 3
+		for i := range lanes {
+			account := []domain.ID{f.account.ID, f.otherAccount.ID}[i%2]
+			f.publish(t, account, f.addWebhook(t, account), int64(1+i*events), past(events)...)
+		}
+		var mu sync.Mutex
+		holders, delivered := map[domain.ID]domain.ID{}, 0
+		var workers sync.WaitGroup
+		for range 5 {
+			worker := domain.NewID(at(0))
+			workers.Go(func() {
+				for done := false; !done; {
+					claimed, err := f.ClaimLanes(t.Context(), worker, 4, time.Minute)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					mu.Lock()
+					for _, l := range claimed {
+						if holder, taken := holders[l.Webhook.ID]; taken {
+							t.Errorf("%v is held by %v and %v", l.Webhook.ID, holder, worker)
+						}
+						holders[l.Webhook.ID] = worker
+					}
+					mu.Unlock()
+					for _, l := range claimed {
+						n := f.deliverOne(t, l.Key(), func() {
+							mu.Lock()
+							defer mu.Unlock()
+							delete(holders, l.Webhook.ID)
+						})
+						mu.Lock()
+						delivered += n
+						mu.Unlock()
+					}
+					mu.Lock()
+					done = delivered == lanes*events || t.Failed()
+					mu.Unlock()
+				}
+			})
+		}
+		workers.Wait()
+		if got := claimLanes(t, f, domain.NewID(at(0)), lanes); len(got) != 0 {
+			t.Errorf("still due: %+v", got)
+		}
+	})
+}
+
+// deliverOne delivers one delivery of a lane, if one is due, and gives the lane back after leave was called.
+func (f *fixture) deliverOne(t testing.TB, lane domain.LaneKey, leave func()) int {
+	due, err := f.DueDeliveries(t.Context(), []domain.LaneDemand{{Lane: lane, Limit: 1}})
+	if err != nil {
+		t.Error(err)
+	}
+	var outcomes []domain.Outcome
+	for _, d := range due {
+		outcomes = append(outcomes, delivered(lane, d))
+	}
+	leave()
+	lost, err := f.Settle(t.Context(), outcomes, []domain.LaneUpdate{{Lane: lane, Release: true}})
+	if err != nil || len(lost) > 0 {
+		t.Errorf("lost %v, %v", lost, err)
+	}
+	return len(due)
+}
+
+// What a worker held comes back when its lease is over, and what it settles from then on comes too late.
+func TestLane_KilledWorker(t *testing.T) {
+	onEngines(t, func(t *testing.T, f *fixture) {
+		ctx := t.Context()
+		webhook := f.addWebhook(t, f.account.ID)
+		ids := f.publish(t, f.account.ID, webhook, 1, past(2)...)
+		killed, heir := domain.NewID(at(0)), domain.NewID(at(0))
+		old := must[[]domain.Lane](t)(f.ClaimLanes(ctx, killed, 1, -time.Second))[0].Key()
+		list := due(t, f, old, 2)
+		// It is over, but nobody has noticed yet.
+		if lost := settle(t, f, []domain.Outcome{delivered(old, list[0])}); len(lost) != 0 {
+			t.Errorf("lost %v", lost)
+		}
+		lanes := claimLanes(t, f, heir, 1)
+		if len(lanes) != 1 || lanes[0].Epoch != old.Epoch+1 {
+			t.Fatalf("the heir claims %+v", lanes)
+		}
+		again := due(t, f, lanes[0].Key(), 2)
+		if len(again) != 1 || again[0].ID != ids[1] {
+			t.Errorf("due again: %+v", again)
+		}
+		lost := settle(t, f, []domain.Outcome{delivered(old, list[1]), failed(old, list[1], at(0))}, domain.LaneUpdate{Lane: old, Release: true, Failures: 3})
+		same(t, "lost", lost, []domain.LaneKey{old})
+		if got := must[[]domain.Lane](t)(f.RenewLanes(ctx, killed, time.Minute)); len(got) != 0 {
+			t.Errorf("the dead hold %+v", got)
+		}
+		d, attempts, err := f.mine.Delivery(ctx, webhook, ids[1])
+		if err != nil || d.State != domain.DeliveryWaiting || len(attempts) != 0 {
+			t.Errorf("written too late: %+v, %+v, %v", d, attempts, err)
+		}
+		if got := must[[]domain.Lane](t)(f.RenewLanes(ctx, heir, time.Minute)); len(got) != 1 || got[0].Failures != 0 {
+			t.Errorf("the heir holds %+v", got)
+		}
+	})
+}
+
+// To settle twice, or what is gone, changes nothing.
+func TestSettle_Twice(t *testing.T) {
+	onEngines(t, func(t *testing.T, f *fixture) {
+		webhook := f.addWebhook(t, f.account.ID)
+		ids := f.publish(t, f.account.ID, webhook, 1, past(2)...)
+		lane := claimLanes(t, f, domain.NewID(at(0)), 1)[0].Key()
+		list := due(t, f, lane, 2)
+		long := failed(lane, list[1], time.Now().Add(time.Hour))
+		long.Attempt.Response = make([]byte, domain.MaxAttemptResponse+1)
+		batch := []domain.Outcome{delivered(lane, list[0]), long, delivered(lane, domain.Delivery{ID: domain.NewID(at(0))}), long}
+		settle(t, f, batch)
+		elsewhere := delivered(lane, list[1])
+		elsewhere.Attempt.Number = 3
+		settle(t, f, append(batch, elsewhere))
+		for i, want := range []domain.Delivery{
+			{State: domain.DeliveryDelivered, Attempts: 1}, {State: domain.DeliveryWaiting, Attempts: 1, Step: 1},
+		} {
+			d, attempts, err := f.mine.Delivery(t.Context(), webhook, ids[i])
+			if err != nil || d.State != want.State || d.Attempts != 1 || d.Step != want.Step || len(attempts) != 1 ||
+				len(attempts[0].Response) > domain.MaxAttemptResponse {
+				t.Errorf("%d: %+v, %d attempts, %v", i, d, len(attempts), err)
+			}
+		}
+		if got := must[[]domain.FailingWebhook](t)(f.FailingWebhooks(t.Context(), at(10), 1, 10)); len(got) != 1 {
+			t.Errorf("failing are %+v: to settle a success once more has no effect", got)
+		}
+	})
+}
+
+// A lane with a huge backlog goes behind the others whenever it is given back.
+func TestLane_Fairness(t *testing.T) {
+	onEngines(t, func(t *testing.T, f *fixture) {
+		const backlog = 10_000
+		worker := domain.NewID(at(0))
+		huge := f.addWebhook(t, f.account.ID)
+		f.publish(t, f.account.ID, huge, 1, past(backlog)...)
+		for i := range 3 {
+			account := []domain.ID{f.account.ID, f.otherAccount.ID}[i%2]
+			f.publish(t, account, f.addWebhook(t, account), int64(1+backlog+i), time.Now().Add(-time.Second))
+		}
+		seen := map[domain.ID]bool{}
+		for range 4 {
+			lanes := claimLanes(t, f, worker, 1)
+			if len(lanes) != 1 || seen[lanes[0].Webhook.ID] {
+				t.Fatalf("claimed %+v after %v", lanes, seen)
+			}
+			seen[lanes[0].Webhook.ID] = true
+			f.deliverOne(t, lanes[0].Key(), func() {})
+		}
+		if lanes := claimLanes(t, f, worker, 10); len(lanes) != 1 || lanes[0].Webhook.ID != huge {
+			t.Errorf("in the end: %+v", lanes)
+		}
+	})
+}
+
+func TestLane_PausedOrDisabled(t *testing.T) {
+	onEngines(t, func(t *testing.T, f *fixture) {
+		ctx := t.Context()
+		worker := domain.NewID(at(0))
+		webhook := f.addWebhook(t, f.account.ID)
+		f.publish(t, f.account.ID, webhook, 1, past(2)...)
+		lane := claimLanes(t, f, worker, 1)[0].Key()
+		settle(t, f, nil, domain.LaneUpdate{Lane: lane, Failures: 10, PausedUntil: time.Now().Add(10 * time.Second), Release: true})
+		if got := claimLanes(t, f, worker, 1); len(got) != 0 {
+			t.Errorf("claimed in a pause: %+v", got)
+		}
+		// Something new comes in the pause.
+		execSQL(t, f, []string{`UPDATE webhook_lanes SET due_at = ` + f.sqlTime(time.Now().Add(-time.Second))})
+		if got := claimLanes(t, f, worker, 1); len(got) != 0 {
+			t.Errorf("claimed in a pause: %+v", got)
+		}
+		if wait := must[time.Duration](t)(f.NextDue(ctx, time.Minute)); wait < 8*time.Second || wait > 10*time.Second {
+			t.Errorf("the pause ends in %v", wait)
+		}
+		execSQL(t, f, []string{`UPDATE webhook_lanes SET paused_until = ` + f.sqlTime(time.Now().Add(-time.Second))})
+		lanes := claimLanes(t, f, worker, 1)
+		if len(lanes) != 1 || lanes[0].Failures != 10 {
+			t.Fatalf("claimed after the pause: %+v", lanes)
+		}
+		execSQL(t, f, []string{`UPDATE webhooks SET status = 'disabled', disabled_reason = 'gone'`})
+		held := must[[]domain.Lane](t)(f.RenewLanes(ctx, worker, time.Minute))
+		if len(held) != 1 || held[0].Webhook.Status != domain.WebhookDisabled || held[0].Webhook.DisabledReason != domain.DisabledByGone {
+			t.Errorf("held: %+v", held)
+		}
+		settle(t, f, nil, domain.LaneUpdate{Lane: lanes[0].Key(), Release: true})
+		if wait := must[time.Duration](t)(f.NextDue(ctx, time.Minute)); wait != time.Minute {
+			t.Errorf("a disabled webhook is due in %v", wait)
+		}
+		execSQL(t, f, []string{`UPDATE webhook_lanes SET due_at = ` + f.sqlTime(at(0))})
+		if got := claimLanes(t, f, worker, 1); len(got) != 0 {
+			t.Errorf("claimed although disabled: %+v", got)
+		}
+		if wait := must[time.Duration](t)(f.NextDue(ctx, time.Minute)); wait != time.Minute {
+			t.Errorf("a disabled webhook is due in %v", wait)
+		}
+	})
+}
+
+// A webhook fails since the first failure after its last success.
+func TestSettle_FailingSince(t *testing.T) {
+	onEngines(t, func(t *testing.T, f *fixture) {
+		ctx := t.Context()
+		webhook := f.addWebhook(t, f.account.ID)
+		f.publish(t, f.account.ID, webhook, 1, past(9)...)
+		lane := claimLanes(t, f, domain.NewID(at(0)), 1)[0].Key()
+		list := due(t, f, lane, 9)
+		outcome := func(i int, ok bool) domain.Outcome {
+			o := delivered(lane, list[i])
+			if !ok {
+				o = failed(lane, list[i], time.Time{})
+			}
+			o.Attempt.At = at(i)
+			return o
+		}
+		next := 0
+		for _, step := range []struct {
+			batch string // + for a success
+			since int    // of which outcome; -1 for none
+		}{{"+", -1}, {"--", 1}, {"-", 1}, {"-+-", 6}, {"+", -1}, {"-", 8}} {
+			var batch []domain.Outcome
+			for _, c := range step.batch {
+				batch = append(batch, outcome(next, c == '+'))
+				next++
+			}
+			settle(t, f, batch)
+			want := []domain.FailingWebhook{{AccountID: f.account.ID, ID: webhook, Since: stored(step.since)}}
+			if step.since < 0 {
+				want = nil
+			}
+			got := must[[]domain.FailingWebhook](t)(f.FailingWebhooks(ctx, at(100), 1, 10))
+			same(t, "failing after "+step.batch, got, want)
+		}
+		for name, got := range map[string][]domain.FailingWebhook{
+			"since later": must[[]domain.FailingWebhook](t)(f.FailingWebhooks(ctx, at(7), 1, 10)),
+			"warned":      must[[]domain.FailingWebhook](t)(f.FailingWebhooks(ctx, at(100), 0, 10)),
+		} {
+			if len(got) != 0 {
+				t.Errorf("%s: %+v", name, got)
+			}
 		}
 	})
 }
