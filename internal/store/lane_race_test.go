@@ -1,0 +1,107 @@
+package store_test
+
+import (
+	"database/sql"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pombal-api/pombal/internal/domain"
+)
+
+// Events are published while workers settle and give back: no delivery is left waiting in a lane that nobody
+// is going to look at.
+func TestLane_NoWakeIsLost(t *testing.T) {
+	onEngines(t, func(t *testing.T, f *fixture) {
+		const publishers, each = 4, 60
+		lanes := []domain.ID{f.addWebhook(t, f.account.ID), f.addWebhook(t, f.account.ID)}
+		var publishing, working sync.WaitGroup
+		for p := range publishers {
+			db := openSQL(t, f.Dialect(), f.place)
+			publishing.Go(func() {
+				for i := range each {
+					if err := f.publishInOne(t, db, lanes[i%len(lanes)], int64(1+p*each+i)); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			})
+		}
+		published := make(chan struct{})
+		var mu sync.Mutex
+		settled := 0
+		for range 3 {
+			worker := domain.NewID(at(0))
+			working.Go(func() {
+				for {
+					last := alreadyClosed(published) // before looking
+					claimed, err := f.ClaimLanes(t.Context(), worker, 2, time.Minute)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					for _, l := range claimed {
+						n := f.deliverOne(t, l.Key(), func() {})
+						mu.Lock()
+						settled += n
+						mu.Unlock()
+					}
+					mu.Lock()
+					done := settled == publishers*each
+					mu.Unlock()
+					if done || t.Failed() || last && len(claimed) == 0 && f.nothingHeld(t) {
+						return
+					}
+				}
+			})
+		}
+		publishing.Wait()
+		close(published)
+		working.Wait()
+		if settled != publishers*each {
+			t.Errorf("settled %d of %d", settled, publishers*each)
+		}
+	})
+}
+
+func alreadyClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// nothingHeld reports whether no lane is held, so that what cannot be claimed now never will be.
+func (f *fixture) nothingHeld(t testing.TB) bool {
+	var n int
+	row := openSQL(t, f.Dialect(), f.place).QueryRowContext(t.Context(), `SELECT count(*) FROM webhook_lanes WHERE worker_id IS NOT NULL OR due_at IS NOT NULL`)
+	if err := row.Scan(&n); err != nil {
+		t.Error(err)
+	}
+	return n == 0
+}
+
+// publishInOne does in a transaction what publishing does: the delivery first, then the lane.
+func (f *fixture) publishInOne(t testing.TB, db *sql.DB, webhook domain.ID, position int64) error {
+	tx, err := db.BeginTx(t.Context(), nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }()
+	a, w, now := f.sqlID(f.account.ID), f.sqlID(webhook), f.sqlTime(time.Now().Add(-time.Second))
+	for _, s := range []string{
+		fmt.Sprintf("INSERT INTO events (account_id, position, id, sequence, at, type, data) VALUES (%s, %d, %s, 0, %s, 1, %s)",
+			a, position, f.sqlID(domain.NewID(at(0))), now, f.sqlBytes("{}")),
+		fmt.Sprintf(`INSERT INTO deliveries (account_id, id, webhook_id, position, created_at, next_at, took_ms, status_code, attempts, step, manual, state)
+			VALUES (%s, %s, %s, %d, %s, %s, 0, 0, 0, 0, false, 'waiting')`, a, f.sqlID(domain.NewID(at(0))), w, position, now, now),
+		fmt.Sprintf(`UPDATE webhook_lanes SET due_at = CASE WHEN due_at < %s THEN due_at ELSE %s END WHERE account_id = %s AND webhook_id = %s`, now, now, a, w),
+	} {
+		if _, err := tx.ExecContext(t.Context(), s); err != nil {
+			return err
+		}
+	}
+	return tx.Commit()
+}
