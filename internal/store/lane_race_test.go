@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pombal-api/pombal/internal/domain"
+	"github.com/pombal-api/pombal/internal/store"
 )
 
 // Events are published while workers settle and give back: no delivery is left waiting in a lane that nobody
@@ -84,13 +85,53 @@ func (f *fixture) nothingHeld(t testing.TB) bool {
 	return n == 0
 }
 
-// publishInOne does in a transaction what publishing does: the delivery first, then the lane.
+// Who gives a lane back waits for the event that is being published into it, and then sees it.
+func TestLane_GivenBackDuringAnEvent(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, store.DialectPostgres)
+	webhook := f.addWebhook(t, f.account.ID)
+	f.publish(t, f.account.ID, webhook, 1, past(1)...)
+	lane := claimLanes(t, f, domain.NewID(at(0)), 1)[0].Key()
+	outcomes := []domain.Outcome{delivered(lane, due(t, f, lane, 1)[0])}
+	db := openSQL(t, f.Dialect(), f.place)
+	tx := must[*sql.Tx](t)(db.BeginTx(t.Context(), nil))
+	defer func() { _ = tx.Rollback() }()
+	if err := f.publishIn(t, tx, webhook, 2); err != nil {
+		t.Fatal(err)
+	}
+	var settling sync.WaitGroup
+	settling.Go(func() { settle(t, f, outcomes, domain.LaneUpdate{Lane: lane, Release: true}) })
+	for waiting := 0; waiting == 0; {
+		row := db.QueryRowContext(t.Context(), `SELECT count(*) FROM pg_locks WHERE NOT granted AND pid IN
+			(SELECT pid FROM pg_stat_activity WHERE datname = current_database())`)
+		if err := row.Scan(&waiting); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	settling.Wait()
+	if lanes := claimLanes(t, f, domain.NewID(at(0)), 1); len(lanes) != 1 {
+		t.Error("the event is left behind")
+	}
+}
+
+// publishInOne publishes in a transaction of its own.
 func (f *fixture) publishInOne(t testing.TB, db *sql.DB, webhook domain.ID, position int64) error {
 	tx, err := db.BeginTx(t.Context(), nil)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }()
+	if err := f.publishIn(t, tx, webhook, position); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// publishIn does what publishing does: the delivery first, then the lane.
+func (f *fixture) publishIn(t testing.TB, tx *sql.Tx, webhook domain.ID, position int64) error {
 	a, w, now := f.sqlID(f.account.ID), f.sqlID(webhook), f.sqlTime(time.Now().Add(-time.Second))
 	for _, s := range []string{
 		fmt.Sprintf("INSERT INTO events (account_id, position, id, sequence, at, type, data) VALUES (%s, %d, %s, 0, %s, 1, %s)",
@@ -103,5 +144,5 @@ func (f *fixture) publishInOne(t testing.TB, db *sql.DB, webhook domain.ID, posi
 			return err
 		}
 	}
-	return tx.Commit()
+	return nil
 }
