@@ -46,6 +46,9 @@ func (d *Driver) find(ctx context.Context, l *Link) (err error) {
 	if l.device != nil {
 		l.device.Container = keeper{l}
 	}
+	if l.paired && l.device != nil {
+		batchPreKeys(l.device)
+	}
 	return nil
 }
 
@@ -151,6 +154,9 @@ func (k keeper) PutDevice(ctx context.Context, device *store.Device) error {
 	}
 	err := d.devices.PutDevice(ctx, device)
 	device.Container = k // the library puts itself there
+	if err == nil {
+		batchPreKeys(device)
+	}
 	return err
 }
 
