@@ -109,7 +109,7 @@ func lockTarget(sc scope, instance domain.ID) error {
 // insertWebhook adds the row and its lane.
 func insertWebhook(sc scope, w *domain.Webhook) error {
 	row := newWebhookRow(w)
-	if err := sc.all(&webhookRow{}).Create(&row).Error; err != nil {
+	if err := noAccount(sc.all(&webhookRow{}).Create(&row).Error); err != nil {
 		return err
 	}
 	return sc.all(&laneRow{}).Create(&laneRow{AccountID: row.AccountID, WebhookID: row.ID}).Error
