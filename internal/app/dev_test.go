@@ -4,11 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -34,10 +36,7 @@ func whileReady(t *testing.T, dev *app.Dev, do func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	err := dev.Run(ctx, func(missing int) error {
-		if missing > 0 {
-			t.Errorf("%d instances are not connected", missing)
-		}
+	err := dev.Run(ctx, func(int) error { // how many are missing depends on the machine's speed
 		do()
 		cancel()
 		return nil
@@ -110,18 +109,21 @@ func checkDevSample(t *testing.T, dev *app.Dev) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	page, err := c.Instances.List(t.Context(), api.ListInstancesParams{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got []string
-	for _, in := range page.Data {
-		got = append(got, in.Name+" "+string(in.Status))
-	}
 	const want = "Sales WhatsApp connected, Support WhatsApp connected, Marketing WhatsApp disconnected"
-	if strings.Join(got, ", ") != want {
-		t.Errorf("there are %v", got)
-	}
+	eventually(t, 30*time.Second, func() error {
+		page, err := c.Instances.List(t.Context(), api.ListInstancesParams{})
+		if err != nil {
+			return err
+		}
+		var got []string
+		for _, in := range page.Data {
+			got = append(got, in.Name+" "+string(in.Status))
+		}
+		if strings.Join(got, ", ") != want {
+			return fmt.Errorf("there are %v", got)
+		}
+		return nil
+	})
 }
 
 // TestDevRefusesAnOldSample holds that data without a fake WhatsApp is not taken for something that it is not.
