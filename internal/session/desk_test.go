@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -214,6 +215,43 @@ func TestDesk_DisconnectIsPatient(t *testing.T) {
 		w.wantStatus(ids[0], disconnected, domain.ReasonDisconnectedByUser)
 		if !out.Load() {
 			t.Error("the logout was given up")
+		}
+	})
+}
+
+// Nobody is told that an instance is disconnected while its pairing is still there: the next connection would be
+// to the old phone.
+func TestDesk_DisconnectForgetsThePairing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		m, ids := w.connected(1, Config{})
+		var works atomic.Bool
+		w.driver.set(func(d *fakeDriver) {
+			d.logout = func(context.Context) error {
+				if works.Load() {
+					return nil
+				}
+				return errors.New("the device store is away")
+			}
+		})
+		st, err := w.desk(m).Disconnect(t.Context(), domain.ID{1}, ids[0])
+		if err != nil || st.Settled {
+			t.Errorf("disconnect: %+v, %v", st, err)
+		}
+		time.Sleep(time.Minute)
+		w.wantStatus(ids[0], disconnected, "")
+		if l, _ := w.store.link(ids[0]); l.JID == "" || w.driver.open(ids[0]) != 0 {
+			t.Errorf("in between: %+v, %d links", l, w.driver.open(ids[0]))
+		}
+		if n := w.driver.attempts(ids[0]); n > 15 {
+			t.Errorf("%d attempts", n)
+		}
+		works.Store(true)
+		time.Sleep(obeyAgain + time.Second)
+		w.wantStatus(ids[0], disconnected, domain.ReasonDisconnectedByUser)
+		if l, _ := w.store.link(ids[0]); l.JID != "" || !l.node.IsZero() {
+			t.Errorf("in the end: %+v", l)
 		}
 	})
 }

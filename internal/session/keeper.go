@@ -30,6 +30,8 @@ const (
 	// Together they leave a moment of the 5 s within which an instance is deleted.
 	logoutTimeout = 2500 * time.Millisecond
 	removeTimeout = time.Second
+	// obeyAgain is how soon a pairing that could not be forgotten is to be forgotten again.
+	obeyAgain = 5 * time.Second
 	// disconnectTimeout is the logout of an instance that stays: nobody has promised when that is done, and one
 	// without a connection has to log in first.
 	disconnectTimeout = 2 * logoutTimeout
@@ -65,7 +67,7 @@ type keeper struct {
 	slotIsOurs bool              // dialAt is a moment of the pacer
 
 	// What is due when; zero for never.
-	dialAt, stuckAt, pingAt, silentAt, settleAt, stableAt time.Time
+	dialAt, stuckAt, pingAt, silentAt, settleAt, stableAt, obeyAt time.Time
 }
 
 func newKeeper(t *tenure, w domain.LinkWish, cancel context.CancelFunc) *keeper {
@@ -130,11 +132,11 @@ func (k *keeper) begin() {
 }
 
 // alarms lists when something is due, and what.
-func (k *keeper) alarms() [6]struct {
+func (k *keeper) alarms() [7]struct {
 	at *time.Time
 	do func()
 } {
-	return [6]struct {
+	return [7]struct {
 		at *time.Time
 		do func()
 	}{
@@ -144,6 +146,7 @@ func (k *keeper) alarms() [6]struct {
 		{&k.silentAt, k.onSilent},
 		{&k.settleAt, k.onUnsettled},
 		{&k.stableAt, func() { k.failures = 0 }},
+		{&k.obeyAt, k.obey},
 	}
 }
 

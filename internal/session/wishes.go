@@ -31,24 +31,33 @@ func (k *keeper) onWish(w domain.LinkWish) {
 func (k *keeper) again(why domain.ReasonCode) {
 	k.closeLink()
 	k.failures = 0
-	k.dialAt, k.slotIsOurs = k.now(), false
+	k.dialAt, k.slotIsOurs, k.obeyAt = k.now(), false, time.Time{}
 	k.record(domain.LinkFact{Code: &domain.LinkCode{}, RetryAt: &time.Time{}})
 	k.show(domain.StatusConnecting, why)
 }
 
 // obey ends the connection for good, as the customer wishes.
 func (k *keeper) obey() {
-	k.logOut()
-	if k.wish.Remove {
+	k.dialAt, k.obeyAt = time.Time{}, time.Time{}
+	err := k.logOut()
+	switch {
+	case k.wish.Remove:
 		k.remove()
+		return
+	case err != nil && !errors.Is(err, errNoProxy):
+		// The pairing is still there: whoever connects the instance later must not find it.
+		k.closeLink()
+		k.show(domain.StatusDisconnected, "")
+		k.obeyAt = k.now().Add(obeyAgain)
 		return
 	}
 	k.jid = ""
 	k.surrender(domain.ReasonDisconnectedByUser)
 }
 
-// logOut unlinks the device, if there is one: perhaps one that nobody has learned of.
-func (k *keeper) logOut() {
+// logOut unlinks the device, if there is one: perhaps one that nobody has learned of. An error means that it is
+// still there.
+func (k *keeper) logOut() error {
 	timeout := disconnectTimeout
 	if k.wish.Remove {
 		timeout = logoutTimeout
@@ -57,13 +66,15 @@ func (k *keeper) logOut() {
 	defer cancel()
 	if k.link == nil {
 		if err := k.open(); err != nil {
-			k.log("an instance could not be logged out at WhatsApp", err)
-			return
+			k.log("an instance could not be logged out", err)
+			return err
 		}
 	}
-	if err := k.link.Logout(ctx); err != nil {
-		k.log("an instance was logged out here, but perhaps not at WhatsApp", err)
+	err := k.link.Logout(ctx)
+	if err != nil {
+		k.log("the pairing of an instance could not be forgotten", err)
 	}
+	return err
 }
 
 // remove deletes the instance. If that fails, the wish remains for whoever holds it next.
