@@ -106,8 +106,8 @@ func (p *patient) takeOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := twin.Close(); err != nil {
-			t.Error(err)
+		if failed := twin.Close(); failed != nil {
+			t.Error(failed)
 		}
 	})
 	instance, err := domain.ParsePrefixed(domain.PrefixInstance, p.id)
@@ -163,7 +163,8 @@ func (m *mishap) happen(t *testing.T, s *site) {
 	}
 }
 
-// TestOutages are failures that need a WhatsApp, or a node, of their own.
+// TestOutages are failures that need a WhatsApp, or a node, of their own. They run side by side, as most of them wait
+// for something.
 func TestOutages(t *testing.T) {
 	t.Parallel()
 	type outage struct {
@@ -176,6 +177,10 @@ func TestOutages(t *testing.T) {
 		{"codes die with their connection", deadCodes},
 		{"a ban outlives the node", banAndRestart},
 		{"pairings that fail", failedPairings},
+		{"flapping when it stands", cutWhenOnline},
+		{"flapping before it stands", cutAtOnce},
+		{"owner gone, deleted", deleteFromTheDead},
+		{"owner gone, disconnected", disconnectFromTheDead},
 	}
 	if soak(0, 1) == 1 { // it takes more than a minute
 		rows = append(rows, outage{"silence", silence})

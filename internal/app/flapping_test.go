@@ -20,19 +20,6 @@ const (
 	blur = 1500 * time.Millisecond
 )
 
-// TestFlapping cuts the connection of an instance again and again.
-func TestFlapping(t *testing.T) {
-	t.Parallel()
-	together(t, []string{"when it stands", "before it stands"}, func(name *string) string { return *name },
-		func(t *testing.T, name *string) {
-			if *name == "when it stands" {
-				onEachEngine(t, cutWhenOnline)
-				return
-			}
-			onEachEngine(t, cutAtOnce)
-		})
-}
-
 // cutWhenOnline cuts a connection as soon as it is back. It comes back with one login each time, later and later,
 // and is shown to have been away if it was away for a while.
 func cutWhenOnline(t *testing.T, s *site) {

@@ -28,12 +28,15 @@ type site struct {
 	tenant *apitest.Tenant
 	quick  *api.Client // for asking again and again: it does not hold the answers to the contract
 	phones atomic.Int64
-	desk   chan struct{} // holds as many as pair at once: a hundred at once would bring a slow machine down
 }
+
+// pairings has room for those who pair at once, in all tests: with a hundred, a busy machine would complete no login
+// in the 30 s that it may take.
+var pairings = make(chan struct{}, 4)
 
 func newSite(t *testing.T, engine testkit.Engine) *site {
 	t.Helper()
-	s := &site{wa: apitest.NewWhatsApp(t), engine: engine, db: apitest.NewDatabase(t, engine), desk: make(chan struct{}, 4)}
+	s := &site{wa: apitest.NewWhatsApp(t), engine: engine, db: apitest.NewDatabase(t, engine)}
 	s.tenant = apitest.StartOn(t, s.db, s.wa.Use).NewTenant(t)
 	s.dial(t)
 	return s
@@ -154,8 +157,8 @@ func (p *patient) reconnect(t *testing.T) {
 // pairAnew connects an instance that is not paired, and returns when it is connected.
 func (p *patient) pairAnew(t *testing.T) {
 	t.Helper()
-	p.desk <- struct{}{}
-	defer func() { <-p.desk }()
+	pairings <- struct{}{}
+	defer func() { <-pairings }()
 	p.showCode(t)
 	p.scan(t)
 	p.await(t, api.InstanceStatusConnected, "")
