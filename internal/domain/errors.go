@@ -24,6 +24,7 @@ const (
 	CodeWebhookNotFound       Code = "webhook_not_found"
 	CodeWebhookLimitReached   Code = "webhook_limit_reached"
 	CodeWebhookOfInstance     Code = "webhook_of_instance"
+	CodeWebhookDisabled       Code = "webhook_disabled"
 	CodeDeliveryNotFound      Code = "delivery_not_found"
 	CodeEventNotFound         Code = "event_not_found"
 	CodeMethodNotAllowed      Code = "method_not_allowed"

@@ -83,25 +83,16 @@ func translated(sc scope, err error) error {
 
 func saveStatesPostgres(sc scope, rows []instanceRow) error {
 	return execByHand(sc, saveStatesSQL,
-		column(rows, func(r *instanceRow) [16]byte { return domain.ID(r.ID) }),
-		column(rows, func(r *instanceRow) string { return r.Status }),
-		column(rows, func(r *instanceRow) optional { return r.Reason }),
-		column(rows, func(r *instanceRow) optional { return r.Phone }),
-		column(rows, func(r *instanceRow) string { return r.SearchText }),
-		column(rows, func(r *instanceRow) optional { return r.ProfileName }),
-		column(rows, func(r *instanceRow) optional { return r.ProfilePicURL }),
-		column(rows, func(r *instanceRow) optional { return r.ProfileStatus }),
-		column(rows, func(r *instanceRow) millis { return r.Connected }),
-		column(rows, func(r *instanceRow) millis { return r.LastSeen }),
-		column(rows, func(r *instanceRow) millis { return r.Updated }),
-		column(rows, func(r *instanceRow) int64 { return r.Version }))
-}
-
-// column collects one field of all rows.
-func column[R, T any](rows []R, field func(*R) T) []T {
-	list := make([]T, len(rows))
-	for i := range rows {
-		list[i] = field(&rows[i])
-	}
-	return list
+		listOf(rows, func(r *instanceRow) [16]byte { return domain.ID(r.ID) }),
+		listOf(rows, func(r *instanceRow) string { return r.Status }),
+		listOf(rows, func(r *instanceRow) optional { return r.Reason }),
+		listOf(rows, func(r *instanceRow) optional { return r.Phone }),
+		listOf(rows, func(r *instanceRow) string { return r.SearchText }),
+		listOf(rows, func(r *instanceRow) optional { return r.ProfileName }),
+		listOf(rows, func(r *instanceRow) optional { return r.ProfilePicURL }),
+		listOf(rows, func(r *instanceRow) optional { return r.ProfileStatus }),
+		listOf(rows, func(r *instanceRow) millis { return r.Connected }),
+		listOf(rows, func(r *instanceRow) millis { return r.LastSeen }),
+		listOf(rows, func(r *instanceRow) millis { return r.Updated }),
+		listOf(rows, func(r *instanceRow) int64 { return r.Version }))
 }

@@ -84,9 +84,9 @@ func dueParameters(demands []domain.LaneDemand) []any {
 		last[i] = int32(len(except))
 	}
 	return []any{
-		column(demands, func(d *domain.LaneDemand) [16]byte { return d.Lane.Account }),
-		column(demands, func(d *domain.LaneDemand) [16]byte { return d.Lane.Webhook }),
-		column(demands, func(d *domain.LaneDemand) int32 { return clampInt32(d.Limit) }),
+		listOf(demands, func(d *domain.LaneDemand) [16]byte { return d.Lane.Account }),
+		listOf(demands, func(d *domain.LaneDemand) [16]byte { return d.Lane.Webhook }),
+		listOf(demands, func(d *domain.LaneDemand) int32 { return clampInt32(d.Limit) }),
 		except, first, last,
 	}
 }

@@ -159,6 +159,16 @@ func TestReplay_One(t *testing.T) {
 	})
 }
 
+func TestReplay_Disabled(t *testing.T) {
+	onEngines(t, func(t *testing.T, f *fixture) {
+		webhook, ids := loggedHook(t, f)
+		execSQL(t, f, []string{`UPDATE webhooks SET status = 'disabled', disabled_reason = 'gone'`})
+		wantCode(t, "to replay one", f.mine.Replay(t.Context(), webhook, ids[2], time.Now()), domain.CodeWebhookDisabled)
+		_, err := f.mine.ReplayFailed(t.Context(), webhook, time.Time{}, time.Now())
+		wantCode(t, "to replay all", err, domain.CodeWebhookDisabled)
+	})
+}
+
 // A replay of what is being tried is not swallowed by that attempt, unless it succeeds.
 func TestReplay_DuringAnAttempt(t *testing.T) {
 	onEngines(t, func(t *testing.T, f *fixture) {

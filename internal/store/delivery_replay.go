@@ -13,10 +13,10 @@ import (
 const replayBatch = 500
 
 // Replay has a delivery tried now and, if that fails, again by the whole schedule, whatever became of it
-// before. CodeWebhookNotFound, CodeDeliveryNotFound.
+// before. CodeWebhookNotFound, CodeWebhookDisabled, CodeDeliveryNotFound.
 func (a *Account) Replay(ctx context.Context, webhook, delivery domain.ID, at time.Time) error {
 	return a.s.write(ctx, a.wall(), func(sc scope) error {
-		lane, err := lockedLane(sc, webhook)
+		lane, err := activeLane(sc, webhook)
 		if err != nil {
 			return err
 		}
@@ -30,7 +30,7 @@ func (a *Account) Replay(ctx context.Context, webhook, delivery domain.ID, at ti
 
 // ReplayFailed replays what a webhook was to get since a moment and has refused: what is exhausted, and what
 // waits after a failure. It returns how many deliveries there are; when it ends early, those that were put back
-// remain so. CodeWebhookNotFound.
+// remain so. CodeWebhookNotFound, CodeWebhookDisabled.
 func (a *Account) ReplayFailed(ctx context.Context, webhook domain.ID, since, at time.Time) (int, error) {
 	total := 0
 	// Before the first possible id of the moment. The zero time, which as a column would be none, is long ago.
@@ -51,7 +51,7 @@ func (a *Account) ReplayFailed(ctx context.Context, webhook domain.ID, since, at
 
 // replayBatch replays the next failed deliveries and returns the last one, nil when there are no more.
 func (s *Store) replayBatch(sc scope, webhook domain.ID, from condition, at time.Time) (*deliveryRow, int, error) {
-	lane, err := lockedLane(sc, webhook)
+	lane, err := activeLane(sc, webhook)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -63,7 +63,7 @@ func (s *Store) replayBatch(sc scope, webhook domain.ID, from condition, at time
 	if err != nil || len(rows) == 0 {
 		return nil, 0, err
 	}
-	n, err := replay(sc, lane, at, s.idAmong(column(rows, func(r *deliveryRow) uid { return r.ID })))
+	n, err := replay(sc, lane, at, s.idAmong(listOf(rows, func(r *deliveryRow) uid { return r.ID })))
 	return &rows[len(rows)-1], n, err
 }
 
@@ -79,10 +79,18 @@ func (s *Store) idAmong(ids uidArray) clause.Expression {
 	return in("id", values)
 }
 
-// lockedLane locks a webhook's lane: nobody settles, gives it back or makes something due meanwhile.
-func lockedLane(sc scope, webhook domain.ID) (row laneRow, err error) {
+// activeLane locks the lane of an active webhook: nobody settles, gives it back, disables it or makes something
+// due meanwhile.
+func activeLane(sc scope, webhook domain.ID) (row laneRow, err error) {
 	err = sc.rows(&row).Where(eq("webhook_id", uid(webhook))).Clauses(forUpdate()).Take(&row).Error
-	return row, orNotFound(err, domain.WebhookNotFound)
+	if err != nil {
+		return row, orNotFound(err, domain.WebhookNotFound)
+	}
+	hook, err := boundWebhook(sc, webhook)
+	if err == nil && hook.Status != string(domain.WebhookActive) {
+		err = domain.NewError(domain.CodeWebhookDisabled, "The webhook is disabled. Set its status to active before you replay anything.")
+	}
+	return row, err
 }
 
 // replay makes deliveries of a locked lane due, and the lane with them. It returns how many there were.

@@ -103,8 +103,8 @@ func (t postgresSettling) lock(touches []touch) (map[laneID]held, error) {
 	queue(b, byKeyPostgres)
 	if len(tried) > 0 {
 		accounts, ids := laneIDs(tried)
-		queue(b, lockFailingPostgres, accounts, ids, column(tried, func(x *touch) bool { return x.failed }),
-			column(tried, func(x *touch) bool { return x.succeeded })).Query(func(rows pgx.Rows) error {
+		queue(b, lockFailingPostgres, accounts, ids, listOf(tried, func(x *touch) bool { return x.failed }),
+			listOf(tried, func(x *touch) bool { return x.succeeded })).Query(func(rows pgx.Rows) error {
 			return eachLane(rows, func(id laneID, since millis) { lanes[id] = held{webhook: true, since: since} })
 		})
 	}
@@ -129,7 +129,7 @@ func (t postgresSettling) lock(touches []touch) (map[laneID]held, error) {
 
 // laneIDs returns two columns.
 func laneIDs(list []touch) (accounts, webhooks [][16]byte) {
-	return column(list, func(x *touch) [16]byte { return x.account }), column(list, func(x *touch) [16]byte { return x.webhook })
+	return listOf(list, func(x *touch) [16]byte { return x.account }), listOf(list, func(x *touch) [16]byte { return x.webhook })
 }
 
 // eachLane reads rows of a lane and one more column.
@@ -170,19 +170,19 @@ func (t postgresSettling) apply(outcomes []domain.Outcome) ([]bool, error) {
 // outcomeColumns are the parameters of applyPostgres.
 func outcomeColumns(outcomes []domain.Outcome) []any {
 	return []any{
-		column(outcomes, func(o *domain.Outcome) [16]byte { return o.Lane.Account }),
-		column(outcomes, func(o *domain.Outcome) [16]byte { return o.Lane.Webhook }),
-		column(outcomes, func(o *domain.Outcome) [16]byte { return o.Delivery }),
-		column(outcomes, func(o *domain.Outcome) int32 { return clampInt32(o.Attempt.Number) }),
-		column(outcomes, func(o *domain.Outcome) millis { return millisOf(o.Attempt.At) }),
-		column(outcomes, func(o *domain.Outcome) int32 { return tookMS(&o.Attempt) }),
-		column(outcomes, func(o *domain.Outcome) int32 { return clampInt32(o.Attempt.StatusCode) }),
-		column(outcomes, func(o *domain.Outcome) bool { return o.Attempt.Manual }),
-		column(outcomes, func(o *domain.Outcome) string { return string(o.Attempt.Failure) }),
-		column(outcomes, func(o *domain.Outcome) []byte { return o.Attempt.Response }),
-		column(outcomes, func(o *domain.Outcome) string { return string(o.State) }),
-		column(outcomes, func(o *domain.Outcome) int32 { return clampInt32(o.Step) }),
-		column(outcomes, nextOf),
+		listOf(outcomes, func(o *domain.Outcome) [16]byte { return o.Lane.Account }),
+		listOf(outcomes, func(o *domain.Outcome) [16]byte { return o.Lane.Webhook }),
+		listOf(outcomes, func(o *domain.Outcome) [16]byte { return o.Delivery }),
+		listOf(outcomes, func(o *domain.Outcome) int32 { return clampInt32(o.Attempt.Number) }),
+		listOf(outcomes, func(o *domain.Outcome) millis { return millisOf(o.Attempt.At) }),
+		listOf(outcomes, func(o *domain.Outcome) int32 { return tookMS(&o.Attempt) }),
+		listOf(outcomes, func(o *domain.Outcome) int32 { return clampInt32(o.Attempt.StatusCode) }),
+		listOf(outcomes, func(o *domain.Outcome) bool { return o.Attempt.Manual }),
+		listOf(outcomes, func(o *domain.Outcome) string { return string(o.Attempt.Failure) }),
+		listOf(outcomes, func(o *domain.Outcome) []byte { return o.Attempt.Response }),
+		listOf(outcomes, func(o *domain.Outcome) string { return string(o.State) }),
+		listOf(outcomes, func(o *domain.Outcome) int32 { return clampInt32(o.Step) }),
+		listOf(outcomes, nextOf),
 	}
 }
 
@@ -190,17 +190,17 @@ func (t postgresSettling) save(changed []failing, updates []domain.LaneUpdate) e
 	b := new(pgx.Batch)
 	if len(changed) > 0 {
 		queue(b, saveFailingPostgres,
-			column(changed, func(f *failing) [16]byte { return f.account }),
-			column(changed, func(f *failing) [16]byte { return f.webhook }),
-			column(changed, func(f *failing) millis { return f.since }))
+			listOf(changed, func(f *failing) [16]byte { return f.account }),
+			listOf(changed, func(f *failing) [16]byte { return f.webhook }),
+			listOf(changed, func(f *failing) millis { return f.since }))
 	}
 	if len(updates) > 0 {
 		queue(b, saveLanesPostgres,
-			column(updates, func(u *domain.LaneUpdate) [16]byte { return u.Lane.Account }),
-			column(updates, func(u *domain.LaneUpdate) [16]byte { return u.Lane.Webhook }),
-			column(updates, func(u *domain.LaneUpdate) int32 { return clampInt32(u.Failures) }),
-			column(updates, func(u *domain.LaneUpdate) millis { return millisOf(u.PausedUntil) }),
-			column(updates, func(u *domain.LaneUpdate) bool { return u.Release }))
+			listOf(updates, func(u *domain.LaneUpdate) [16]byte { return u.Lane.Account }),
+			listOf(updates, func(u *domain.LaneUpdate) [16]byte { return u.Lane.Webhook }),
+			listOf(updates, func(u *domain.LaneUpdate) int32 { return clampInt32(u.Failures) }),
+			listOf(updates, func(u *domain.LaneUpdate) millis { return millisOf(u.PausedUntil) }),
+			listOf(updates, func(u *domain.LaneUpdate) bool { return u.Release }))
 	}
 	return t.tx.SendBatch(t.ctx, b).Close()
 }
