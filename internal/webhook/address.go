@@ -11,6 +11,7 @@ import (
 var (
 	errMetadata = errors.New("Its address is reserved for the machines of a network, and is never called.")
 	errPrivate  = errors.New("Its address is not public.")
+	errBlocked  = errors.New("a connection that is not permitted") // marks what Control refuses
 )
 
 // azureAgent is where Azure's host agent answers: a public address that is none.
@@ -38,24 +39,29 @@ func (p *URLPolicy) checkAddr(ip netip.Addr) error {
 			return errMetadata
 		}
 	}
-	if !p.private && (ip.Zone() != "" || p.guard.SafeAddr(ip) != nil) {
-		return errPrivate
+	if p.private || ip.Zone() == "" && p.guard.SafeAddr(ip) == nil {
+		return nil
 	}
-	return nil
+	for _, prefix := range p.allowed {
+		if prefix.Contains(bare) {
+			return nil
+		}
+	}
+	return errPrivate
 }
 
 // Control is for net.Dialer.Control. It refuses the address that a name has been resolved to, in the moment when
 // it is about to be called, so that no resolver can show one address to Check and another one here.
 func (p *URLPolicy) Control(network, address string, _ syscall.RawConn) error {
 	if !strings.HasPrefix(network, "tcp") {
-		return fmt.Errorf("a connection over %q is not permitted", network)
+		return fmt.Errorf("%w: over %q", errBlocked, network)
 	}
 	to, err := netip.ParseAddrPort(address)
 	if err != nil {
-		return fmt.Errorf("the address %q cannot be judged", address)
+		return fmt.Errorf("%w: %q cannot be judged", errBlocked, address)
 	}
 	if err = p.checkAddr(to.Addr()); err != nil {
-		return fmt.Errorf("%s is not permitted: %w", to, err)
+		return fmt.Errorf("%w: to %s: %w", errBlocked, to, err)
 	}
 	return nil
 }

@@ -16,18 +16,21 @@ const maxURL = 2048
 // URLPolicy decides which URLs customers may give, and which addresses may be called because of them. It is safe
 // for concurrent use.
 type URLPolicy struct {
-	guard *ssrf.Guardian
-	never []netip.Prefix
+	guard   *ssrf.Guardian
+	never   []netip.Prefix
+	allowed []netip.Prefix
 	// private permits loopback and private addresses: only for development.
 	private bool
 }
 
-// NewURLPolicy returns the policy of a public service, or, with private, one that also permits this
-// machine and its network. What tells machines in a cloud their secrets is never permitted.
-func NewURLPolicy(private bool) *URLPolicy {
+// NewURLPolicy returns the policy of a public service, which permits the allowed networks though they are not
+// public, or, with private, one that also permits this machine and its network. What tells machines in a cloud
+// their secrets is never permitted.
+func NewURLPolicy(private bool, allowed ...netip.Prefix) *URLPolicy {
 	return &URLPolicy{
 		private: private,
 		never:   neverCalled(),
+		allowed: allowed,
 		guard:   ssrf.New(ssrf.WithAnyPort(), ssrf.WithAnyNetwork(), ssrf.WithDeniedV4Prefixes(azureAgent())),
 	}
 }
@@ -49,6 +52,8 @@ func (p *URLPolicy) Check(raw string) error {
 		return errors.New("It holds a user name or password.")
 	case !isPort(u.Port()):
 		return errors.New("Its port is not one from 1 to 65535.")
+	case isOtherProtocol(u.Port()):
+		return errors.New("Its port is that of another protocol than HTTP.")
 	case u.Fragment != "" || strings.HasSuffix(raw, "#"):
 		return errors.New("It holds a fragment (#…), which is never sent.")
 	}
@@ -65,7 +70,7 @@ func (p *URLPolicy) checkHost(host string) error {
 	if !isASCII(host) { // it was percent-encoded
 		return errors.New("It is not a well-formed URL.")
 	}
-	if p.private {
+	if p.private || len(p.allowed) > 0 { // a network that is not public has names that are not public
 		return nil
 	}
 	return checkName(strings.ToLower(strings.TrimSuffix(host, ".")))
@@ -100,6 +105,21 @@ func isNumber(label string) bool {
 func isPort(text string) bool {
 	port, err := strconv.ParseUint(text, 10, 16)
 	return text == "" || err == nil && port > 0
+}
+
+// isOtherProtocol tells the ports at which nothing answers in HTTP that may be told what a stranger likes: mail,
+// files, names, chats. Browsers refuse them, too.
+func isOtherProtocol(text string) bool {
+	port, err := strconv.ParseUint(text, 10, 16)
+	if err != nil {
+		return false
+	}
+	switch port {
+	case 7, 9, 11, 13, 19, 20, 21, 22, 23, 25, 37, 53, 69, 79, 110, 111, 113, 119, 123, 135, 137, 139, 143, 161, 179, 389,
+		465, 512, 513, 514, 515, 587, 636, 993, 995, 1723, 2049, 5060, 5061, 6379, 6667, 11211:
+		return true
+	}
+	return false
 }
 
 func isASCII(s string) bool {
