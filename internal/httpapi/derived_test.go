@@ -58,9 +58,7 @@ func TestEveryOperation_Succeeds(t *testing.T) {
 		for _, op := range s.Contract.Operations() {
 			w := newWorld(t, s)
 			body, _ := validBodies(t, s.Contract, op, w.ids)
-			if endsConnection(op) {
-				w.do(t, "POST", "/v1/instances/"+w.ids["Instance"]+"/connect", nil)
-			}
+			w.prepare(t, op)
 			a := w.as(t, op, w.Key).do(t, op.Method, target(t, op, w.ids), body)
 			if a.Status/100 != 2 || !slices.Contains(op.Statuses, a.Status) {
 				t.Errorf("%s answered %d: %.500s", op.ID, a.Status, a.Body)
@@ -69,9 +67,12 @@ func TestEveryOperation_Succeeds(t *testing.T) {
 	})
 }
 
-// endsConnection tells the operations that need a connection, if only one that waits for a phone.
-func endsConnection(op testkit.Operation) bool {
-	return op.ID == "disconnectInstance" || op.ID == "restartInstance"
+// prepare opens a connection, if only one that waits for a phone, for the operations that end it.
+func (w *world) prepare(t *testing.T, op testkit.Operation) {
+	t.Helper()
+	if op.ID == "disconnectInstance" || op.ID == "restartInstance" {
+		w.do(t, "POST", "/v1/instances/"+w.ids["Instance"]+"/connect", nil)
+	}
 }
 
 // HEAD is GET without a body (RFC 9110, 9.3.2).

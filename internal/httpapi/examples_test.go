@@ -99,12 +99,12 @@ func checkExample(t *testing.T, aside string, want any, a *answer) (got any) {
 func openDev(t *testing.T) (*apitest.Server, app.Sample) {
 	t.Helper()
 	dev, err := app.OpenDev(t.Context(), app.DevConfig{
-		DataDir: t.TempDir(), Addr: "127.0.0.1:0", AdminAddr: "127.0.0.1:0", PublicURL: "https://api.example.com",
+		DataDir: t.TempDir(), Addr: "127.0.0.1:0", AdminAddr: "127.0.0.1:0", ControlAddr: "127.0.0.1:0", PublicURL: "https://api.example.com", Seed: apitest.Seed(),
 	}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return apitest.Run(t, dev.App), dev.Sample
+	return apitest.RunDev(t, dev), dev.Sample
 }
 
 func TestExamples_ListInstances(t *testing.T) {
@@ -115,7 +115,7 @@ func TestExamples_ListInstances(t *testing.T) {
 		t.Fatalf("the page has %d examples; it had two", len(pages))
 	}
 	from := bearer(t, s, sample.APIKey)
-	const aside = `\.id$`
+	const aside = `\.(id|lastSeenAt)$` // the instances are connected, and seen, now
 	for _, page := range pages {
 		checkExample(t, aside, page, from.do(t, "GET", "/v1/instances", nil))
 		checkExample(t, aside, page, from.do(t, "GET", "/v1/instances?status=all&limit=50&offset=0", nil))
@@ -152,7 +152,7 @@ func TestExamples_FetchInstances(t *testing.T) {
 	many, single, unauthorized, empty := pages[0], pages[1], pages[2], pages[3]
 	const path = "/instance/fetchInstances"
 	// The page hides the owners' numbers.
-	const aside = `\.(instanceId|owner|apikey)$`
+	const aside = `\.(instanceId|owner|apikey|updatedAt)$` // they were connected just now
 	from := newAsker(t, s, "apikey", keyOfChild(t, s, sample, "my-instance"))
 
 	got := checkExample(t, aside, many, from.do(t, "GET", path, nil)).([]any)

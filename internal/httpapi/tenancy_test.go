@@ -331,6 +331,7 @@ func TestEveryOperation_ShowsNothingOfOthers(t *testing.T) {
 		for _, op := range s.Contract.Operations() {
 			w := newWorld(t, s)
 			body, _ := validBodies(t, s.Contract, op, w.ids)
+			w.prepare(t, op)
 			a := w.as(t, op, w.Key).guarded(t).do(t, op.Method, target(t, op, w.ids), body)
 			if a.Status/100 != 2 {
 				t.Errorf("%s answered %d %s", op.ID, a.Status, a.Body)

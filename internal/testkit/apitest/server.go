@@ -42,7 +42,7 @@ var secret = base64.StdEncoding.EncodeToString([]byte("\x8a\x11pombal\xf3test\x0
 // Config is a configuration for tests on the database. Instances reach nobody: see NewWhatsApp.
 func Config(db testkit.Database) app.Config {
 	return app.Config{
-		Database:       app.Database{DatabaseURL: app.Secret(db.URL), DataDir: db.Dir, MaxConns: 8},
+		Database:       app.Database{DatabaseURL: app.Secret(db.URL), DataDir: db.Dir, MaxConns: 10},
 		Secrets:        app.Secrets{Secret: app.Secret(secret)},
 		Addr:           "127.0.0.1:0",
 		AdminAddr:      "127.0.0.1:0",
@@ -117,6 +117,31 @@ func StartOn(tb testing.TB, db testkit.Database, options ...func(*app.Config)) *
 // Run runs a node that was opened in another way until the test ends.
 func Run(tb testing.TB, node *app.App) *Server {
 	tb.Helper()
+	return run(tb, node, node.Run)
+}
+
+// RunDev runs dev until the test ends, and returns when its sample is connected.
+func RunDev(tb testing.TB, dev *app.Dev) *Server {
+	tb.Helper()
+	ready := make(chan int, 1)
+	s := run(tb, dev.App, func(ctx context.Context) error {
+		return dev.Run(ctx, func(missing int) error {
+			ready <- missing
+			return nil
+		})
+	})
+	select {
+	case missing := <-ready:
+		if missing > 0 {
+			tb.Errorf("%d instances of the sample are not connected", missing)
+		}
+	case <-tb.Context().Done():
+	}
+	return s
+}
+
+func run(tb testing.TB, node *app.App, serve func(context.Context) error) *Server {
+	tb.Helper()
 	contract, err := Contract()
 	if err != nil {
 		tb.Fatal(err)
@@ -124,7 +149,7 @@ func Run(tb testing.TB, node *app.App) *Server {
 	ctx, cancel := context.WithCancel(context.Background()) // outlives tb.Context, which ends before cleanups
 	done := make(chan error, 1)
 	s := &Server{URL: node.URL(), AdminURL: node.AdminURL(), App: node, Operator: node.Operator(), Contract: contract.For(tb)}
-	go func() { done <- node.Run(ctx) }() // waited for by stop
+	go func() { done <- serve(ctx) }() // waited for by stop
 	s.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
