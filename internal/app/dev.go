@@ -104,7 +104,7 @@ func (d *Dev) Run(ctx context.Context, ready func(missing int) error) error {
 }
 
 // readyWithin bounds how long dev waits for the sample before it says that it is ready.
-const readyWithin = 10 * time.Second
+const readyWithin = 15 * time.Second
 
 // awaitAll waits for n signs, and returns how many have not come in time.
 func awaitAll(ctx context.Context, signs <-chan struct{}, n int) (missing int, _ error) {
