@@ -32,10 +32,10 @@ ORDER BY l.place, d.next_at, d.id`,
 	sqlite: `
 SELECT ` + dueColumns + `
 FROM (
-    SELECT * FROM deliveries AS d
-    WHERE d.account_id = ?1 AND d.webhook_id = ?2 AND d.state = 'waiting' AND d.next_at <= ?3
-        AND d.id NOT IN (SELECT unhex(value) FROM json_each(?4))
-    ORDER BY d.next_at, d.id LIMIT ?5 + 0
+    SELECT * FROM deliveries
+    WHERE account_id = ?1 AND webhook_id = ?2 AND state = 'waiting' AND next_at <= ?3
+        AND id NOT IN (SELECT unhex(value) FROM json_each(?4))
+    ORDER BY next_at, id LIMIT ?5 + 0
 ) AS d
 JOIN events AS e ON e.account_id = d.account_id AND e.position = d.position
 ORDER BY d.next_at, d.id`,

@@ -9,12 +9,6 @@ import (
 )
 
 const (
-	// byKeyPostgres makes the planner take rows by their keys: in a new database it would believe that a
-	// table is small, and go on to read all of it until statistics are gathered.
-	byKeyPostgres crossing = `
-SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
-    set_config('enable_mergejoin', 'off', true)`
-
 	lockFailingPostgres crossing = `
 SELECT w.account_id, w.id, w.failing_since
 FROM unnest($1::uuid[], $2::uuid[], $3::boolean[], $4::boolean[]) AS t (account_id, id, failed, succeeded)
@@ -79,11 +73,6 @@ WHERE l.account_id = u.account_id AND l.webhook_id = u.webhook_id`
 type postgresSettling struct {
 	ctx context.Context
 	tx  pgx.Tx
-}
-
-// queue adds a statement to a batch.
-func queue(b *pgx.Batch, sql crossing, args ...any) *pgx.QueuedQuery {
-	return b.Queue(string(sql), args...)
 }
 
 func (t postgresSettling) lock(touches []touch) (map[laneID]held, error) {
@@ -152,12 +141,16 @@ func (t postgresSettling) apply(outcomes []domain.Outcome) ([]bool, error) {
 		number            int
 	}
 	written := make(map[key]bool, len(outcomes))
-	err := eachPostgres(t.ctx, t.tx, applyPostgres, func(row scanned) error {
-		var k key
-		err := row.Scan(&k.account, &k.delivery, &k.number)
-		written[k] = true
-		return err
-	}, outcomeColumns(outcomes)...)
+	b := new(pgx.Batch)
+	queue(b, applyPostgres, outcomeColumns(outcomes)...).Query(func(rows pgx.Rows) error {
+		return eachRow(rows, func(row scanned) error {
+			var k key
+			err := row.Scan(&k.account, &k.delivery, &k.number)
+			written[k] = true
+			return err
+		})
+	})
+	err := t.tx.SendBatch(t.ctx, b).Close()
 	applied := make([]bool, len(outcomes))
 	for i, o := range outcomes {
 		k := key{uid(o.Lane.Account), uid(o.Delivery), o.Attempt.Number}

@@ -12,23 +12,15 @@ import (
 // their account and never by an id alone. A test lists them.
 type crossing string
 
-// postgresQuerier is a pool or a transaction.
-type postgresQuerier interface {
-	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
-}
+// byKeyPostgres makes the planner take rows by their keys until the transaction ends. In a new database it
+// would believe that a table is small, and go on to read all of it until statistics are gathered.
+const byKeyPostgres crossing = `
+SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
+    set_config('enable_mergejoin', 'off', true)`
 
-func crossPostgres(ctx context.Context, q postgresQuerier, sql crossing, args ...any) (pgx.Rows, error) {
-	return q.Query(ctx, string(sql), args...)
-}
-
-// execPostgres runs a statement whose rows nobody wants.
-func execPostgres(ctx context.Context, q postgresQuerier, sql crossing, args ...any) error {
-	rows, err := crossPostgres(ctx, q, sql, args...)
-	if err != nil {
-		return err
-	}
-	rows.Close()
-	return rows.Err()
+// queue adds a statement to a batch.
+func queue(b *pgx.Batch, sql crossing, args ...any) *pgx.QueuedQuery {
+	return b.Queue(string(sql), args...)
 }
 
 // writePostgres runs do in a transaction without GORM. It runs again when the database asks for that.
@@ -66,7 +58,7 @@ func (s *Store) each(ctx context.Context, question everywhere, start func(), do 
 	for range attempts {
 		start()
 		if s.pool != nil {
-			err = eachPostgres(ctx, s.pool, question.postgres, do, args...)
+			err = s.eachByKey(ctx, question.postgres, do, args...)
 		} else {
 			err = eachSQLite(ctx, s.pages, question.sqlite, do, args...)
 		}
@@ -77,11 +69,15 @@ func (s *Store) each(ctx context.Context, question everywhere, start func(), do 
 	return translate(ended(ctx, err))
 }
 
-func eachPostgres(ctx context.Context, q postgresQuerier, sql crossing, do func(scanned) error, args ...any) error {
-	rows, err := crossPostgres(ctx, q, sql, args...)
-	if err != nil {
-		return err
-	}
+// eachByKey runs a statement as a transaction of its own, see byKeyPostgres, and calls do for each of its rows.
+func (s *Store) eachByKey(ctx context.Context, sql crossing, do func(scanned) error, args ...any) error {
+	b := new(pgx.Batch)
+	queue(b, byKeyPostgres)
+	queue(b, sql, args...).Query(func(rows pgx.Rows) error { return eachRow(rows, do) })
+	return s.pool.SendBatch(ctx, b).Close()
+}
+
+func eachRow(rows pgx.Rows, do func(scanned) error) error {
 	defer rows.Close()
 	for rows.Next() {
 		if err := do(rows); err != nil {

@@ -6,13 +6,16 @@ import (
 	"github.com/pombal-api/pombal/internal/domain"
 )
 
-// claimLanesPostgres leaves out the lanes that somebody has locked: they are being claimed or settled.
+// claimLanesPostgres leaves out the lanes that somebody has locked: they are being claimed or settled. OFFSET 0
+// makes it begin with the lanes that are due, not with the webhooks.
 const claimLanesPostgres crossing = `
 WITH due AS (
     SELECT l.account_id, l.webhook_id
-    FROM webhook_lanes AS l JOIN webhooks AS w ON w.account_id = l.account_id AND w.id = l.webhook_id
+    FROM webhook_lanes AS l CROSS JOIN LATERAL (
+        SELECT FROM webhooks AS w WHERE w.account_id = l.account_id AND w.id = l.webhook_id AND w.status = 'active' OFFSET 0
+    ) AS w
     WHERE l.due_at <= statement_timestamp() AND (l.paused_until IS NULL OR l.paused_until <= statement_timestamp())
-        AND (l.worker_id IS NULL OR l.lease_until < statement_timestamp()) AND w.status = 'active'
+        AND (l.worker_id IS NULL OR l.lease_until < statement_timestamp())
     ORDER BY l.due_at LIMIT $2 FOR UPDATE OF l SKIP LOCKED
 )
 UPDATE webhook_lanes AS l
@@ -66,7 +69,7 @@ func (s *Store) lanesPostgres(ctx context.Context, sql crossing, args ...any) ([
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	var lanes []domain.Lane
-	err := eachPostgres(ctx, s.pool, sql, func(row scanned) error {
+	err := s.eachByKey(ctx, sql, func(row scanned) error {
 		lane, err := scanLane(row)
 		lanes = append(lanes, lane)
 		return err
