@@ -8,6 +8,9 @@ type LinkTarget struct {
 	Instance ID
 	JID      string // the paired device at WhatsApp; "" while there is none
 	ProxyURL string // http, https or socks5; "" for a direct connection
+	// Held reports whether whoever opens the link still holds the instance; nil for always. It is asked right
+	// before a login, from any goroutine: the login of a late owner would throw out the present one.
+	Held func() bool
 }
 
 // LinkEventKind says what happened to a link.

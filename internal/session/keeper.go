@@ -16,6 +16,9 @@ const (
 	pairingLasts = 5 * time.Minute
 	// settleFor is how long a lost connection may take to come back without being shown.
 	settleFor = 2 * time.Second
+	// openFailures bounds how seldom an attempt is repeated that did not get as far as WhatsApp, as the devices could
+	// not be looked up: after 4 s at most, so that an outage of the database is over soon after its end.
+	openFailures = 2
 	// stableAfter is how long a connection must hold for its next loss to count as the first.
 	stableAfter = time.Minute
 	// A ping follows between pingLeast and pingMost after the last sign of life.
@@ -209,8 +212,9 @@ func (k *keeper) dial() {
 	case errors.Is(err, errNoProxy):
 		k.fail(domain.ReasonProxyFailed, 0, err)
 		return
-	case err != nil:
+	case err != nil: // WhatsApp was not called: no need to spare it
 		k.fail(domain.ReasonConnectionLost, 0, err)
+		k.failures = min(k.failures, openFailures)
 		return
 	}
 	k.looked = true
@@ -223,7 +227,7 @@ func (k *keeper) dial() {
 // open makes a link whose news arrive at onEvent.
 func (k *keeper) open() error {
 	k.closeLink()
-	target := domain.LinkTarget{Account: k.lease.Account, Instance: k.lease.Instance, JID: k.jid}
+	target := domain.LinkTarget{Account: k.lease.Account, Instance: k.lease.Instance, JID: k.jid, Held: k.holds}
 	if len(k.wish.ProxySealed) > 0 {
 		url, err := k.t.m.proxyURL(k.lease, k.wish.ProxySealed)
 		if err != nil {
@@ -242,6 +246,9 @@ func (k *keeper) open() error {
 	k.link = link
 	return err
 }
+
+// holds reports whether the lease is good, to anybody.
+func (k *keeper) holds() bool { return k.ctx.Err() == nil && !k.t.isOver(k.now()) }
 
 // closeLink drops the connection, if there is one, and makes its news stale.
 func (k *keeper) closeLink() {

@@ -336,6 +336,27 @@ func TestKeeper_OpenFails(t *testing.T) {
 	})
 }
 
+// While the devices cannot be looked up, it is tried often: whoever waited longer and longer would still wait when
+// the database is long back.
+func TestKeeper_OpenWorksAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		_, ids := w.connected(1, Config{})
+		w.driver.set(func(d *fakeDriver) { d.fail = errors.New("the database is away") })
+		w.driver.last(ids[0]).down(domain.ReasonConnectionLost)
+		time.Sleep(5 * time.Minute)
+		w.driver.set(func(d *fakeDriver) {
+			if n := len(d.opens); n > 600 {
+				t.Errorf("%d attempts in 5 minutes", n)
+			}
+			d.fail = nil
+		})
+		time.Sleep(5 * time.Second)
+		w.wantStatus(ids[0], connected, "")
+	})
+}
+
 // A refused request for a code ends the attempt by the link's own word, or, without one, soon.
 func TestKeeper_CodeRefused(t *testing.T) {
 	t.Parallel()
@@ -365,7 +386,13 @@ func TestKeeper_DialsUnderALeaseOnly(t *testing.T) {
 		w := newWorld(t)
 		var slept atomic.Int64
 		_, ids := w.connected(1, Config{Now: func() time.Time { return time.Now().Add(time.Duration(slept.Load())) }})
+		if target := w.driver.last(ids[0]).target; !target.Held() {
+			t.Error("the driver is told that the instance is not held")
+		}
 		slept.Store(int64(time.Minute))
+		if target := w.driver.last(ids[0]).target; target.Held() {
+			t.Error("the driver is told that the instance is held")
+		}
 		w.driver.last(ids[0]).down(domain.ReasonConnectionLost)
 		time.Sleep(1500 * time.Millisecond)
 		if n := w.driver.attempts(ids[0]); n != 1 {

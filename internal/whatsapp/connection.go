@@ -9,6 +9,7 @@ import (
 
 	"go.mau.fi/whatsmeow"
 	waBinary "go.mau.fi/whatsmeow/binary"
+	"go.mau.fi/whatsmeow/proto/waWa6"
 	"go.mau.fi/whatsmeow/types/events"
 
 	"github.com/pombal-api/pombal/internal/domain"
@@ -49,9 +50,19 @@ func newConnection(l *Link) (*connection, error) {
 	cli.ManualHistorySyncDownload = true
 	cli.DisableManualHistorySyncReceipt = true
 	cli.EmitAppStateEventsOnFullSync = true // the owner's name is among them
+	cli.GetClientPayload = c.introduction
 	cli.AddEventHandlerWithSuccessStatus(c.onEvent)
 	c.client = cli
 	return c, nil
+}
+
+// introduction is what the client says of itself at the end of the handshake, by which it logs in. Whoever does not
+// hold the instance any more hangs up instead: the process may have been frozen since the dial.
+func (c *connection) introduction() *waWa6.ClientPayload {
+	if !c.link.isHeld() {
+		c.wires.cut()
+	}
+	return c.link.device.GetClientPayload()
 }
 
 // connect opens the connection and shakes hands. It must be called once.

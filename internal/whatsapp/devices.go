@@ -146,7 +146,7 @@ func (k keeper) PutDevice(ctx context.Context, device *store.Device) error {
 	if device.ID == nil {
 		return sqlstore.ErrDeviceIDMustBeSet
 	}
-	if !k.link.isWanted() || !k.link.fresh.begin(*device.ID) {
+	if !k.link.isWanted() || !k.link.isHeld() || !k.link.fresh.begin(*device.ID) {
 		return errUnwanted
 	}
 	if err := d.own(ctx, k.link.target, *device.ID); err != nil {
@@ -176,6 +176,9 @@ func (l *Link) isWanted() bool {
 		return true
 	}
 }
+
+// isHeld tells whether whoever opened the link still holds the instance.
+func (l *Link) isHeld() bool { return l.target.Held == nil || l.target.Held() }
 
 // own makes a new device an instance's. What is left of earlier pairings with the same address, by whomever, is
 // deleted: their keys are worthless, and the library would not replace them.

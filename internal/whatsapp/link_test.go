@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -212,6 +213,43 @@ func TestTwin(t *testing.T) {
 		t.Errorf("the first one: %+v", e)
 	}
 	second.await(t, domain.LinkConnected)
+}
+
+// TestLateTwin is a node that was frozen before the login, while another one has taken over.
+func TestLateTwin(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	dir := testkit.Database{Dir: t.TempDir()}
+	first, to := pair(t, h.newDriver(t, dir), h.phone(t, number))
+	to.Held = func() bool { return false }
+	late := open(t, h.newDriver(t, dir), to)
+	if e := late.await(t, domain.LinkDown); e.Reason != domain.ReasonServerUnreachable {
+		t.Errorf("the late one: %+v", e)
+	}
+	if n := h.Stats().Logins; n != 1 {
+		t.Errorf("%d logins", n)
+	}
+	if _, err := first.Ping(soon(t)); err != nil {
+		t.Errorf("the first one: %v", err)
+	}
+}
+
+// TestLatePairing has a phone scan the code of a node that does not hold the instance any more.
+func TestLatePairing(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	a, d := h.phone(t, number), h.newSQLiteDriver(t)
+	var lost atomic.Bool
+	to := target("")
+	to.Held = func() bool { return !lost.Load() }
+	l := open(t, d, to)
+	code := l.await(t, domain.LinkQR)
+	lost.Store(true)
+	if err := a.ScanQR(soon(t), code.Text); !errors.Is(err, fakewa.ErrRefused) {
+		t.Errorf("scan: %v", err)
+	}
+	l.await(t, domain.LinkPairingEnded)
+	wantDevices(t, d, 0)
 }
 
 func TestMalformedAddress(t *testing.T) {
