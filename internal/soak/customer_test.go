@@ -44,7 +44,7 @@ func (x *subject) state() (linked bool, since time.Time) {
 	return x.linked, x.since
 }
 
-// populate makes n instances and pairs each with a phone.
+// populate makes n instances, pairs each with a phone, and waits until it is connected.
 func (s *site) populate(tb testing.TB, n int) (subjects []*subject) {
 	tb.Helper()
 	c := s.on(tb, s.nodes[0])
@@ -59,8 +59,19 @@ func (s *site) populate(tb testing.TB, n int) (subjects []*subject) {
 		}
 		x := &subject{id: in.ID, number: number, phone: s.wa.Phone(tb, number)}
 		subjects = append(subjects, x)
-		shopper := &customer{s, rand.New(rand.NewPCG(uint64(i), 0))}
-		pairing.Go(func() error { return shopper.pair(tb.Context(), x) })
+		owner := &customer{s, rand.New(rand.NewPCG(uint64(i), 0))}
+		pairing.Go(func() error {
+			if err := owner.pair(tb.Context(), x); err != nil {
+				return err
+			}
+			return retry(tb.Context(), patience, func() error {
+				st, err := owner.client(tb.Context()).Instances.Status(tb.Context(), x.id)
+				if err == nil && st.Status != api.LiveStatusConnected {
+					err = fmt.Errorf("%s is %s", x.id, st.Status)
+				}
+				return err
+			})
+		})
 	}
 	if err := pairing.Wait(); err != nil {
 		tb.Fatal(err)

@@ -245,7 +245,7 @@ func (p *process) remarks() string {
 // isRefusal tells the record of a request that was answered with a 503.
 func isRefusal(line string) bool {
 	return strings.Contains(line, `"msg":"request failed"`) &&
-		(strings.Contains(line, `"error":"unavailable: `) || strings.Contains(line, `"error":"context deadline exceeded`))
+		(strings.Contains(line, "unavailable: ") || strings.Contains(line, `"error":"context deadline exceeded`))
 }
 
 // checkLog looks for what no log of a node may have.
