@@ -35,13 +35,13 @@ func TestPreKeysAreMadeOnce(t *testing.T) {
 	var all sync.WaitGroup
 	for range makers {
 		all.Go(func() {
-			if list, err := device.PreKeys.GetOrGenPreKeys(ctx, each); err != nil || len(list) != each {
-				t.Errorf("%d keys, want %d: %v", len(list), each, err)
+			if list, failed := device.PreKeys.GetOrGenPreKeys(ctx, each); failed != nil || len(list) != each {
+				t.Errorf("%d keys, want %d: %v", len(list), each, failed)
 			}
 		})
 		all.Go(func() {
-			if _, err := device.PreKeys.GenOnePreKey(ctx); err != nil {
-				t.Error(err)
+			if _, failed := device.PreKeys.GenOnePreKey(ctx); failed != nil {
+				t.Error(failed)
 			}
 		})
 	}
