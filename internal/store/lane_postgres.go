@@ -65,15 +65,24 @@ SELECT account_id, id, failing_since, warnings FROM webhooks
 WHERE failing_since < ?1 AND status = 'active' AND warnings < ?2 ORDER BY failing_since LIMIT ?3`,
 }
 
+// lanesPostgres runs a statement that changes lanes and returns them. It runs again when the database asks for
+// that: who disables a webhook has its lane, and then takes those of the webhooks that are told.
 func (s *Store) lanesPostgres(ctx context.Context, sql crossing, args ...any) ([]domain.Lane, error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	var lanes []domain.Lane
-	err := s.eachByKey(ctx, sql, func(row scanned) error {
-		lane, err := scanLane(row)
-		lanes = append(lanes, lane)
-		return err
-	}, args...)
+	var err error
+	for range attempts {
+		lanes = nil
+		err = s.eachByKey(ctx, sql, func(row scanned) error {
+			lane, err := scanLane(row)
+			lanes = append(lanes, lane)
+			return err
+		}, args...)
+		if !isRepeatable(err) {
+			break
+		}
+	}
 	if err != nil {
 		return nil, translate(ended(ctx, err))
 	}
