@@ -8,28 +8,6 @@ import (
 	"github.com/pombal-api/pombal/internal/domain"
 )
 
-// deliveredEvent is what the log of a webhook shows of an event.
-type deliveredEvent struct {
-	AccountID  uid    `gorm:"column:account_id;primaryKey"`
-	Position   int64  `gorm:"column:position;primaryKey"`
-	ID         uid    `gorm:"column:id"`
-	InstanceID uid    `gorm:"column:instance_id"`
-	Sequence   int64  `gorm:"column:sequence"`
-	At         millis `gorm:"column:at"`
-	Type       int64  `gorm:"column:type"`
-	Data       blob   `gorm:"column:data"`
-}
-
-// TableName tells GORM.
-func (deliveredEvent) TableName() string { return "events" }
-
-func (r *deliveredEvent) domain() domain.Event {
-	return domain.Event{
-		AccountID: domain.ID(r.AccountID), InstanceID: domain.ID(r.InstanceID), ID: domain.ID(r.ID), Position: r.Position,
-		Sequence: r.Sequence, Type: domain.EventSet(r.Type), At: r.At.time(), Data: r.Data,
-	}
-}
-
 // Deliveries lists what a webhook of the account was sent, or is to be sent, newest first: p.After is the last
 // one already seen, p.Offset is ignored, and nothing is counted. The events come without their data.
 // CodeWebhookNotFound.
@@ -54,7 +32,7 @@ func (a *Account) Deliveries(
 		for _, c := range query {
 			page = page.Where(c)
 		}
-		if err := page.Find(&rows).Error; err != nil {
+		if err = page.Find(&rows).Error; err != nil {
 			return nil, info, err
 		}
 		info.HasMore = len(rows) > p.Limit
@@ -95,8 +73,8 @@ func filterDeliveries(sc scope, f domain.DeliveryFilter) (query []clause.Express
 		query = append(query, eq("state", string(f.State)))
 	}
 	if !f.EventID.IsZero() {
-		var events []deliveredEvent
-		err := sc.rows(&deliveredEvent{}).Select("position").Where(eq("id", uid(f.EventID))).Find(&events).Error
+		var events []eventRow
+		err := sc.rows(&eventRow{}).Select("position").Where(eq("id", uid(f.EventID))).Find(&events).Error
 		if err != nil || len(events) == 0 {
 			return nil, false, err
 		}
@@ -114,8 +92,8 @@ func withEvents(sc scope, rows []deliveryRow) ([]domain.Delivery, error) {
 	for i := range rows {
 		list[i], positions[i] = rows[i].domain(), rows[i].Position
 	}
-	var events []deliveredEvent
-	err := sc.rows(&deliveredEvent{}).Select("account_id", "position", "id", "instance_id", "sequence", "at", "type").
+	var events []eventRow
+	err := sc.rows(&eventRow{}).Select("account_id", "position", "id", "instance_id", "sequence", "at", "type").
 		Where(in("position", positions)).Find(&events).Error
 	byPosition := make(map[int64]domain.Event, len(events))
 	for i := range events {
@@ -141,8 +119,8 @@ func (a *Account) Delivery(ctx context.Context, webhook, id domain.ID) (domain.D
 		if err != nil {
 			return orNotFound(err, domain.DeliveryNotFound)
 		}
-		var event deliveredEvent
-		if err := sc.rows(&event).Where(eq("position", row.Position)).Take(&event).Error; err != nil {
+		var event eventRow
+		if err = sc.rows(&event).Where(eq("position", row.Position)).Take(&event).Error; err != nil {
 			return err
 		}
 		var rows []attemptRow

@@ -102,7 +102,8 @@ func applyOne(ctx context.Context, update, insert *sql.Stmt, o *domain.Outcome) 
 	if err != nil {
 		return false, err
 	}
-	if n, err := result.RowsAffected(); n == 0 || err != nil {
+	n, err := result.RowsAffected()
+	if n == 0 || err != nil {
 		return false, err
 	}
 	_, err = insert.ExecContext(ctx, account, id, a.Number, at, tookMS(a), a.StatusCode, a.Manual, failure, blob(a.Response))

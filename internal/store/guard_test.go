@@ -213,6 +213,7 @@ func TestWall_EveryTable(t *testing.T) {
 	f := newWallFixture(t, testkit.Engines()[0])
 	for _, model := range []interface{ TableName() string }{
 		&accountRow{}, &originRow{}, &keyRow{}, &instanceRow{}, &countRow{}, &partnerCountRow{}, &idempotencyRow{},
+		&laneRow{}, &deliveryRow{}, &attemptRow{},
 	} {
 		for kind, run := range map[string]func(*gorm.DB) error{
 			"query":  func(db *gorm.DB) error { return db.Find(&[]map[string]any{}).Error },

@@ -97,6 +97,15 @@ func scanLane(row scanned) (lane domain.Lane, err error) {
 	return lane, err
 }
 
+// collectLanes returns what appends the lanes in rows to a list.
+func collectLanes(list *[]domain.Lane) func(scanned) error {
+	return func(row scanned) error {
+		lane, err := scanLane(row)
+		*list = append(*list, lane)
+		return err
+	}
+}
+
 // laneID names a lane, whoever holds it.
 type laneID struct{ account, webhook domain.ID }
 

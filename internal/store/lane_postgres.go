@@ -74,11 +74,7 @@ func (s *Store) lanesPostgres(ctx context.Context, sql crossing, args ...any) ([
 	var err error
 	for range attempts {
 		lanes = nil
-		err = s.eachByKey(ctx, sql, func(row scanned) error {
-			lane, err := scanLane(row)
-			lanes = append(lanes, lane)
-			return err
-		}, args...)
+		err = s.eachByKey(ctx, sql, collectLanes(&lanes), args...)
 		if !isRepeatable(err) {
 			break
 		}

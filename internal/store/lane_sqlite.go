@@ -36,7 +36,8 @@ func (s *Store) claimLanesSQLite(ctx context.Context, worker domain.ID, limit in
 	return change(ctx, s, wall{}, func(sc scope) ([]domain.Lane, error) {
 		at := now()
 		ctx, tx := sc.db.Statement.Context, sc.db.Statement.ConnPool
-		lanes, err := collectLanes(ctx, tx, freeLanesSQLite, millisOf(at), limit)
+		var lanes []domain.Lane
+		err := eachSQLite(ctx, tx, freeLanesSQLite, collectLanes(&lanes), millisOf(at), limit)
 		if err != nil || len(lanes) == 0 {
 			return nil, err
 		}
@@ -57,20 +58,12 @@ func (s *Store) claimLanesSQLite(ctx context.Context, worker domain.ID, limit in
 }
 
 func (s *Store) renewLanesSQLite(ctx context.Context, worker domain.ID, lease time.Duration) ([]domain.Lane, error) {
-	return change(ctx, s, wall{}, func(sc scope) ([]domain.Lane, error) {
+	return change(ctx, s, wall{}, func(sc scope) (lanes []domain.Lane, err error) {
 		ctx, tx := sc.db.Statement.Context, sc.db.Statement.ConnPool
-		if err := execSQLite(ctx, tx, renewLanesSQLite, uid(worker), millisOf(now().Add(lease))); err != nil {
+		if err = execSQLite(ctx, tx, renewLanesSQLite, uid(worker), millisOf(now().Add(lease))); err != nil {
 			return nil, err
 		}
-		return collectLanes(ctx, tx, heldLanesSQLite, uid(worker))
+		err = eachSQLite(ctx, tx, heldLanesSQLite, collectLanes(&lanes), uid(worker))
+		return lanes, err
 	})
-}
-
-func collectLanes(ctx context.Context, q sqliteQuerier, sql crossing, args ...any) (lanes []domain.Lane, err error) {
-	err = eachSQLite(ctx, q, sql, func(row scanned) error {
-		lane, err := scanLane(row)
-		lanes = append(lanes, lane)
-		return err
-	}, args...)
-	return lanes, err
 }
