@@ -70,7 +70,7 @@ func handOf(sc scope, args []any) (gorm.ConnPool, []any, error) {
 	if !ok || conn == nil {
 		return nil, nil, errors.New("a statement by hand needs a transaction")
 	}
-	return sc.db.Statement.ConnPool, append([]any{uid(sc.wall.account)}, args...), nil
+	return sc.db.Statement.ConnPool, append([]any{uid(sc.wall.account)}, args...), sc.db.Statement.Context.Err()
 }
 
 // translated gives an error the names that GORM gives its own.

@@ -133,6 +133,10 @@ func installWall(db *gorm.DB) error {
 
 func guard(kind statementKind) func(*gorm.DB) {
 	return func(db *gorm.DB) {
+		if err := db.Statement.Context.Err(); err != nil {
+			_ = db.AddError(err)
+			return
+		}
 		if err := checkStatement(kind, db.Statement); err != nil {
 			_ = db.AddError(fmt.Errorf("%w: %s on %q: %w", errWall, kind, db.Statement.Table, err))
 		}

@@ -50,7 +50,8 @@ type Store struct {
 	// pages is the pool of list pages on SQLite, the one under reader; nil on PostgreSQL.
 	pages *sql.DB
 
-	shapes  sync.Map // pageShape -> *pageQuery
+	writes  turns[*groupedWrite] // SQLite only
+	shapes  sync.Map             // pageShape -> *pageQuery
 	windows rateWindows
 	// pageRows keeps *sqlitePageRow for the next page.
 	pageRows sync.Pool

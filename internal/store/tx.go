@@ -133,6 +133,9 @@ func (s *Store) snapshot(ctx context.Context, w wall, do func(scope) error) erro
 func (s *Store) write(ctx context.Context, w wall, do func(scope) error) error {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
+	if s.pool == nil {
+		return s.writeGrouped(ctx, w, do)
+	}
 	var err error
 	for range attempts {
 		var done bool
