@@ -106,7 +106,7 @@ func (c *customer) live(ctx context.Context, mine []*subject) error {
 	// What has been begun is completed, in another time.
 	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Minute)
 	defer cancel()
-	for pause(ctx, time.Duration(20+c.random.IntN(180))*time.Millisecond) {
+	for pause(ctx, scale*time.Duration(20+c.random.IntN(180))*time.Millisecond) {
 		x := mine[c.random.IntN(len(mine))]
 		if err := c.act(late, x); err != nil {
 			return fmt.Errorf("%s: %w", x.id, err)

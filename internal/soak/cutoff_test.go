@@ -55,7 +55,7 @@ func newCutOff(t *testing.T) *cutOff {
 		t.Fatal(err)
 	}
 	s.start(t, 1)
-	c.subjects = s.populate(t, soak(10, 30))
+	c.subjects = s.populate(t, many(10, 30))
 	s.awaitBalance(t, c.subjects)
 	c.watch = s.watch(t, c.subjects)
 	c.began = time.Now()

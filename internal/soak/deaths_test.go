@@ -29,18 +29,18 @@ func TestRandomDeaths(t *testing.T) {
 	t.Parallel()
 	t.Run("three nodes", func(t *testing.T) {
 		t.Parallel()
+		run := (*hangman).once
 		if isLong() {
-			randomDeaths(t, 3, 60, func(h *hangman) { h.random(5 * time.Minute) })
-			return
+			run = (*hangman).random
 		}
-		randomDeaths(t, 3, 24, (*hangman).once)
+		randomDeaths(t, 3, many(24, 60), run)
 	})
 	t.Run("two nodes", func(t *testing.T) {
 		t.Parallel()
 		if !isLong() {
 			t.Skip("it takes minutes: make soak")
 		}
-		randomDeaths(t, 2, 30, func(h *hangman) { h.random(5 * time.Minute) })
+		randomDeaths(t, 2, many(30, 30), (*hangman).random)
 	})
 }
 
@@ -126,9 +126,9 @@ func (h *hangman) once() {
 	h.stop(h.site.nodes[2], 0)
 }
 
-// random does this and that for some time. One node always runs.
-func (h *hangman) random(total time.Duration) {
-	for end := time.Now().Add(total); time.Now().Before(end); {
+// random does this and that for five minutes. One node always runs.
+func (h *hangman) random() {
+	for end := time.Now().Add(5 * time.Minute); time.Now().Before(end); {
 		if !pause(h.t.Context(), time.Duration(3000+h.dice.IntN(12_000))*time.Millisecond) {
 			break
 		}

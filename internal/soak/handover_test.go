@@ -11,7 +11,7 @@ func TestHandOver(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "")
 	s.start(t, 2)
-	subjects := s.populate(t, soak(20, 60))
+	subjects := s.populate(t, many(20, 60))
 	s.awaitBalance(t, subjects)
 	watch := s.watch(t, subjects)
 

@@ -15,7 +15,7 @@ func TestLateLogin(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "")
 	s.start(t, 2)
-	subjects := s.populate(t, soak(20, 60))
+	subjects := s.populate(t, many(30, 60))
 	s.awaitBalance(t, subjects)
 
 	faults := s.wa.Faults()

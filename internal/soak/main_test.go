@@ -24,6 +24,11 @@ func TestMain(m *testing.M) {
 // isLong tells `make soak` from an ordinary run of the tests.
 func isLong() bool { return os.Getenv("POMBAL_SOAK") != "" }
 
+// many is how many instances a test has.
+func many(short, long int) int {
+	return max(6, soak(short, long)/scale)
+}
+
 // soak returns long in `make soak` and short otherwise.
 func soak[T any](short, long T) T {
 	if isLong() {

@@ -255,12 +255,18 @@ func (p *process) checkLog(tb testing.TB) {
 	if err != nil {
 		tb.Error(err)
 	}
-	errors := 0
-	for line := range strings.Lines(string(raw)) {
-		bad := strings.Contains(line, "panic") || strings.Contains(line, "DATA RACE") || strings.Contains(line, `"level":"ERROR"`)
-		if bad && !isRefusal(line) && errors < 5 {
-			errors++
-			tb.Errorf("in the log of %s: %s", p.name, line)
+	lines, errors := strings.Split(string(raw), "\n"), 0
+	for i, line := range lines {
+		crash := strings.Contains(line, "panic") || strings.Contains(line, "DATA RACE")
+		if !crash && (!strings.Contains(line, `"level":"ERROR"`) || isRefusal(line)) {
+			continue
+		}
+		end := i + 1
+		if crash { // the stacks follow
+			end = min(i+60, len(lines))
+		}
+		if errors++; errors <= 3 {
+			tb.Errorf("in the log of %s: %s", p.name, strings.Join(lines[i:end], "\n"))
 		}
 	}
 }

@@ -26,7 +26,7 @@ func TestDatabaseOutage(t *testing.T) {
 			pg := testkit.NewPrivatePostgres(t)
 			s := newSite(t, pg.URL)
 			s.start(t, 2)
-			subjects := s.populate(t, soak(10, 40))
+			subjects := s.populate(t, many(10, 40))
 			s.awaitBalance(t, subjects)
 			before := s.connections()
 			logins := s.wa.Stats().Logins

@@ -1,0 +1,6 @@
+//go:build !race
+
+package soak
+
+// scale divides how many instances there are.
+const scale = 1
