@@ -102,8 +102,8 @@ func (d *Desk) awaitCode(ctx context.Context, account, instance domain.ID, how d
 		switch {
 		case st.Status == domain.StatusConnected, st.Status == domain.StatusQRPending && st.Method == how.Method:
 			return true, nil
-		case !st.Settled || st.Desired == domain.DesiredConnected:
-			return false, nil
+		case !st.Settled || st.Desired == domain.DesiredConnected, st.Status != domain.StatusDisconnected:
+			return false, nil // the last: the end was read half before it happened
 		case st.Reason == domain.ReasonLoggedOut && !loggedOut:
 			// The pairing turned out to be gone: a new one is what the customer wants.
 			loggedOut = true

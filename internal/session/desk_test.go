@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -254,6 +255,33 @@ func TestDesk_DisconnectForgetsThePairing(t *testing.T) {
 			t.Errorf("in the end: %+v", l)
 		}
 	})
+}
+
+// tornWishes are read while an end is being written: the wish first, the status later.
+type tornWishes struct {
+	Wishes
+	reads int
+}
+
+func (w *tornWishes) LinkState(context.Context, domain.ID, domain.ID) (domain.LinkState, error) {
+	w.reads++
+	switch w.reads {
+	case 1:
+		return domain.LinkState{Desired: domain.DesiredConnected, Status: connecting, Method: domain.PairByQR}, nil
+	case 2:
+		return domain.LinkState{Desired: domain.DesiredDisconnected, Status: connecting, Settled: true}, nil
+	}
+	return domain.LinkState{Desired: domain.DesiredDisconnected, Status: disconnected, Reason: domain.ReasonPairingFailed, Settled: true}, nil
+}
+
+func TestDesk_ConnectSaysWhyItFailed(t *testing.T) {
+	t.Parallel()
+	desk := NewDesk(&tornWishes{}, func() {}, time.Now)
+	_, err := desk.Connect(t.Context(), domain.ID{1}, domain.ID{2}, byQR)
+	wantCode(t, err, domain.CodeUnavailable)
+	if why, _ := domain.ReasonPairingFailed.Explain(); err == nil || !strings.Contains(err.Error(), why.Message) {
+		t.Errorf("connect: %v", err)
+	}
 }
 
 func waitFor(ctx context.Context) error {
