@@ -94,9 +94,7 @@ func (s *site) showingCode(t *testing.T) *patient {
 func (s *site) showingPairingCode(t *testing.T) *patient {
 	t.Helper()
 	p := s.newPatient(t)
-	if _, err := p.connectByCode(t, p.number); err != nil {
-		t.Fatal(err)
-	}
+	p.typable(t)
 	return p
 }
 
@@ -154,28 +152,18 @@ func (p *patient) connections() (n int) {
 	return n
 }
 
-// inEachCondition makes an instance for each condition, waits until all that share a site are in theirs, and lets
-// test end them at the same time. end is called for each site when that is done.
+// inEachCondition lets test end an instance in each condition. end is called for each site when that is done.
 func inEachCondition(t *testing.T, test func(*testing.T, *patient, *condition), end func(*testing.T, *site)) {
 	t.Helper()
 	onEachEngine(t, func(t *testing.T, shared *site) {
-		rows := conditions()
-		var reaching sync.WaitGroup
-		reaching.Add(len(rows))
-		together(t, rows, func(c *condition) string { return c.name }, func(t *testing.T, c *condition) {
-			reached := sync.OnceFunc(reaching.Done)
-			defer reached()
-			if c.alone {
-				reached()
-				s := newSite(t, shared.engine)
-				test(t, c.reach(s, t), c)
-				end(t, s)
+		together(t, conditions(), func(c *condition) string { return c.name }, func(t *testing.T, c *condition) {
+			if !c.alone {
+				test(t, c.reach(shared, t), c)
 				return
 			}
-			p := c.reach(shared, t)
-			reached()
-			reaching.Wait()
-			test(t, p, c)
+			s := newSite(t, shared.engine)
+			test(t, c.reach(s, t), c)
+			end(t, s)
 		})
 		end(t, shared)
 	})

@@ -297,7 +297,8 @@ func spoiltPairing(t *testing.T, p *patient) {
 
 func codeForNobody(t *testing.T, p *patient) {
 	began := time.Now()
-	_, err := p.connectByCode(t, "5521888880000")
+	how := api.ConnectInstance{Method: api.ConnectMethodPairingCode, Phone: "5521888880000"}
+	_, err := p.tenant.API.Instances.Connect(t.Context(), p.id, how)
 	explained, _ := domain.ReasonPairingFailed.Explain()
 	inTime := time.Since(began) < 9*time.Second // or else nobody knows why yet
 	if api.CodeOf(err) != api.ErrorCodeUnavailable || inTime && !strings.Contains(err.Error(), explained.Message) {
@@ -307,18 +308,14 @@ func codeForNobody(t *testing.T, p *patient) {
 }
 
 func wrongCode(t *testing.T, p *patient) {
-	code, err := p.connectByCode(t, p.number)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err = p.phone.TypeCode(t.Context(), "AAAA-AAAA"); !errors.Is(err, fakewa.ErrWrongCode) {
+	code := p.typable(t)
+	if err := p.phone.TypeCode(t.Context(), "AAAA-AAAA"); !errors.Is(err, fakewa.ErrWrongCode) {
 		t.Errorf("typed a wrong code: %v", err)
 	}
-	again, err := p.connectByCode(t, p.number)
-	if err != nil || again != code {
-		t.Errorf("connect again: %q, %v, want %q", again, err, code)
+	if again := p.typable(t); again != code {
+		t.Errorf("connect again: %q, want %q", again, code)
 	}
-	if err = p.phone.TypeCode(t.Context(), code); err != nil {
+	if err := p.phone.TypeCode(t.Context(), code); err != nil {
 		t.Errorf("typed the code: %v", err)
 	}
 	p.await(t, api.InstanceStatusConnected, "")

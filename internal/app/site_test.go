@@ -103,10 +103,22 @@ func (s *site) newConnected(t *testing.T) *patient {
 	return p
 }
 
+// connect asks for a connection, and asks again as long as that takes more time than a call has.
+func (p *patient) connect(t *testing.T, how api.ConnectInstance) (got *api.ConnectResult, err error) {
+	t.Helper()
+	poll(t, func() error {
+		if got, err = p.tenant.API.Instances.Connect(t.Context(), p.id, how); api.CodeOf(err) == api.ErrorCodeUnavailable {
+			return err
+		}
+		return nil
+	})
+	return got, err
+}
+
 // showCode connects the instance, which must give a QR code that has not been seen.
 func (p *patient) showCode(t *testing.T) {
 	t.Helper()
-	shown, err := p.tenant.API.Instances.Connect(t.Context(), p.id, api.ConnectInstance{Method: api.ConnectMethodQRCode})
+	shown, err := p.connect(t, api.ConnectInstance{Method: api.ConnectMethodQRCode})
 	if err != nil {
 		t.Fatalf("connect: %v", err)
 	}
@@ -123,18 +135,17 @@ func (p *patient) scan(t *testing.T) {
 	}
 }
 
-// connectByCode connects the instance, which must give a code to type on the phone of the number.
-func (p *patient) connectByCode(t *testing.T, number string) (string, error) {
+// typable connects the instance, which must give a code to type on the phone.
+func (p *patient) typable(t *testing.T) (code string) {
 	t.Helper()
-	how := api.ConnectInstance{Method: api.ConnectMethodPairingCode, Phone: number}
-	shown, err := p.tenant.API.Instances.Connect(t.Context(), p.id, how)
+	shown, err := p.connect(t, api.ConnectInstance{Method: api.ConnectMethodPairingCode, Phone: p.number})
 	if err != nil {
-		return "", err
+		t.Fatalf("connect by code: %v", err)
 	}
 	if shown.Status != api.LiveStatusQRPending || shown.PairingCode == nil || shown.QRText != nil {
-		return "", fmt.Errorf("connect: %+v", shown)
+		t.Fatalf("connect by code: %+v", shown)
 	}
-	return *shown.PairingCode, nil
+	return *shown.PairingCode
 }
 
 // restart asks for a new connection.
@@ -148,7 +159,10 @@ func (p *patient) restart(t *testing.T) {
 // reconnect connects an instance whose pairing is kept: no code is needed.
 func (p *patient) reconnect(t *testing.T) {
 	t.Helper()
-	got, err := p.tenant.API.Instances.Connect(t.Context(), p.id, api.ConnectInstance{Method: api.ConnectMethodQRCode})
+	got, err := p.connect(t, api.ConnectInstance{Method: api.ConnectMethodQRCode})
+	if api.CodeOf(err) == api.ErrorCodeAlreadyConnected {
+		return // while it was asked again
+	}
 	if err != nil || got.Status != api.LiveStatusConnected || got.QRText != nil {
 		t.Fatalf("connect: %+v, %v", got, err)
 	}
