@@ -303,3 +303,28 @@ func TestSettle_FailingSince(t *testing.T) {
 		}
 	})
 }
+
+// Keys lead nowhere under another account, or in another lane.
+func TestLane_Tenancy(t *testing.T) {
+	onEngines(t, func(t *testing.T, f *fixture) {
+		mine, theirs := f.addWebhook(t, f.account.ID), f.addWebhook(t, f.otherAccount.ID)
+		ids := f.publish(t, f.account.ID, mine, 1, past(1)...)
+		f.publish(t, f.otherAccount.ID, theirs, 1, past(1)...)
+		keys := map[domain.ID]domain.LaneKey{}
+		for _, l := range claimLanes(t, f, domain.NewID(at(0)), 2) {
+			keys[l.Webhook.ID] = l.Key()
+		}
+		crossed := domain.LaneKey{Account: f.otherAccount.ID, Webhook: mine, Epoch: 1}
+		if got := due(t, f, crossed, 10); len(got) != 0 {
+			t.Errorf("due under another account: %+v", got)
+		}
+		mineDue := due(t, f, keys[mine], 10)
+		lost := settle(t, f, []domain.Outcome{delivered(crossed, mineDue[0]), delivered(keys[theirs], mineDue[0])},
+			domain.LaneUpdate{Lane: crossed, Release: true})
+		same(t, "lost", lost, []domain.LaneKey{crossed})
+		d, attempts, err := f.mine.Delivery(t.Context(), mine, ids[0])
+		if err != nil || d.State != domain.DeliveryWaiting || len(attempts) != 0 {
+			t.Errorf("settled by another: %+v, %+v, %v", d, attempts, err)
+		}
+	})
+}
