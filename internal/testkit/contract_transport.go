@@ -98,6 +98,12 @@ func (c *Contract) Check(req *http.Request, status int, header http.Header, body
 	return openapi3filter.ValidateResponse(context.WithoutCancel(req.Context()), input.SetBodyBytes(body))
 }
 
+//nolint:gochecknoinits // the library keeps its decoders in a table of its own
+func init() {
+	// What has no end cannot be decoded; that it is text is all there is to check.
+	openapi3filter.RegisterBodyDecoder("text/event-stream", openapi3filter.PlainBodyDecoder)
+}
+
 // timestamp is the only spelling of a time in our answers.
 var timestamp = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$`)
 
@@ -150,13 +156,15 @@ func (c *Contract) checkHeaders(response *openapi3.Response, header http.Header)
 	return nil
 }
 
-// find returns the operation of a request. A path without parameters wins over one with.
+// find returns the operation of a request. A path without parameters wins over one with, also for the methods that
+// it does not have (OpenAPI 3.1, 4.8.8.2: such a path is matched first).
 func (c *Contract) find(method, path string) (op Operation, params map[string]string, ok bool) {
 	if method == http.MethodHead {
 		method = http.MethodGet
 	}
+	concrete := slices.ContainsFunc(c.operations, func(o Operation) bool { return o.Path == path })
 	for _, candidate := range c.operations {
-		if candidate.Method != method {
+		if candidate.Method != method || concrete && candidate.Path != path {
 			continue
 		}
 		got, matches := matchPath(candidate.Path, path)
