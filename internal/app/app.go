@@ -36,6 +36,7 @@ type App struct {
 	links   *sessions
 	urls    *webhook.URLPolicy // what customers may make this node call
 	limiter *ratelimit.Limiter
+	hooks   *webhook.Client
 	api     *httpapi.Server
 	metrics *prometheus.Registry
 
@@ -77,6 +78,7 @@ func (a *App) open(ctx context.Context) error {
 		return err
 	}
 	a.limiter = ratelimit.New(ratelimit.Config{Source: a.core.store})
+	a.hooks = webhook.NewClient(a.urls, a.core.openWebhookSecret, hooksPerHost)
 	if a.api, err = a.newAPI(); err != nil { //nolint:contextcheck // handlers take the context of their request
 		return err
 	}
@@ -115,6 +117,8 @@ func (a *App) newAPI() (*httpapi.Server, error) {
 		NewAPIKey:        c.auth.NewKey,
 		NewInstanceToken: c.newInstanceToken,
 		Connections:      a.links.desk,
+		EventHeads:       c.store.EventHeads,
+		TryWebhook:       a.hooks.Try,
 		CheckWebhookURL:  a.urls.Check,
 		CheckProxyURL:    a.urls.CheckProxy,
 		Ready:            c.store.Ready,
@@ -145,6 +149,15 @@ func reachable(addr net.Addr) string {
 // Handler is the API without a listener, for tests and benchmarks in this process.
 func (a *App) Handler() http.Handler { return a.api }
 
+// Publish adds events to an account, for tests in this process.
+func (a *App) Publish(ctx context.Context, account domain.ID, events []domain.Event) error {
+	bound, err := a.core.store.Account(account)
+	if err != nil {
+		return err
+	}
+	return bound.PublishEvents(ctx, events)
+}
+
 // Desk takes wishes about connections, for tests and dev in this process.
 func (a *App) Desk() *session.Desk { return a.links.desk }
 
@@ -172,7 +185,7 @@ func (a *App) Run(ctx context.Context) error {
 	workCtx, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()
 	work, workCtx := errgroup.WithContext(workCtx)
-	for _, run := range []func(context.Context) error{a.core.auth.Run, a.limiter.Run, a.links.manager.Run, a.sweep, a.logs.Run} {
+	for _, run := range []func(context.Context) error{a.core.auth.Run, a.limiter.Run, a.api.Run, a.links.manager.Run, a.sweep, a.logs.Run} {
 		work.Go(func() error { return run(workCtx) }) // waited for by work.Wait below
 	}
 	for server, l := range map[*http.Server]net.Listener{api: a.listener, admin: a.adminListener} {
@@ -251,6 +264,9 @@ func (a *App) Close() error {
 	if a.links != nil {
 		errs = append(errs, a.links.Close())
 		a.links = nil
+	}
+	if a.hooks != nil {
+		a.hooks.Close()
 	}
 	if a.core != nil {
 		errs = append(errs, a.core.Close())

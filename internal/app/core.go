@@ -11,6 +11,7 @@ import (
 	"github.com/gofrs/flock"
 
 	"github.com/pombal-api/pombal/internal/auth"
+	"github.com/pombal-api/pombal/internal/httpapi"
 	"github.com/pombal-api/pombal/internal/seal"
 	"github.com/pombal-api/pombal/internal/store"
 )
@@ -51,7 +52,7 @@ func openCore(ctx context.Context, db Database, secrets Secrets, issuer string, 
 func (c *core) openStore(ctx context.Context, db Database, log *slog.Logger) error {
 	var err error
 	conns, _ := db.shares()
-	c.store, err = store.Open(ctx, store.Config{URL: string(db.DatabaseURL), DataDir: db.DataDir, MaxConns: conns, Log: log})
+	c.store, err = store.Open(ctx, store.Config{URL: string(db.DatabaseURL), DataDir: db.DataDir, MaxConns: conns, DrawQR: httpapi.DrawQR, Log: log})
 	if err != nil {
 		return fmt.Errorf("cannot open the database: %w", err)
 	}

@@ -49,7 +49,7 @@ func (a *Authenticator) newRecord(ctx context.Context, key domain.APIKey) (*keyR
 	}
 	record := &keyRecord{key: key, owner: owner, principal: &domain.Principal{
 		Account: owner.account, Actor: owner.account,
-		KeyID: key.ID, KeyName: key.Name, Scopes: key.Scopes, Instances: key.Instances,
+		KeyID: key.ID, KeyName: key.Name, Scopes: key.Scopes, Instances: key.Instances, Until: key.ExpiresAt,
 	}}
 	if !key.LastUsedAt.IsZero() {
 		record.noted.Store(key.LastUsedAt.UnixMilli())

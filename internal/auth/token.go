@@ -128,6 +128,10 @@ func (m *principalMemo) get(record *keyRecord, account *accountRecord, t *verifi
 		Scopes:    t.scopes & record.key.Scopes,
 		Instances: bothSee(t.instances, record.key.Instances),
 		Origin:    t.origin,
+		Until:     t.expires,
+	}
+	if end := record.key.ExpiresAt; !end.IsZero() && end.Before(principal.Until) {
+		principal.Until = end
 	}
 	m.last.Store(&madePrincipal{record, account, principal})
 	return principal

@@ -1,6 +1,9 @@
 package domain
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // Principal is who is calling: what authentication yields and what every permission check reads.
 type Principal struct {
@@ -10,9 +13,10 @@ type Principal struct {
 	KeyName   string
 	TokenID   string // the token's jti; "" for an API key
 	Scopes    ScopeSet
-	Instances []ID   // the only instances it may see; nil for all
-	Origin    string // the only browser origin the token may be used from; "" for any
-	Children  bool   // acts on all children of Account (X-Account-Id: *)
+	Instances []ID      // the only instances it may see; nil for all
+	Origin    string    // the only browser origin the token may be used from; "" for any
+	Until     time.Time // when the credential ends; zero for never
+	Children  bool      // acts on all children of Account (X-Account-Id: *)
 }
 
 // ViaToken reports whether the caller holds a short-lived token rather than an API key.

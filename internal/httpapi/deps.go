@@ -35,6 +35,10 @@ type Deps struct {
 	// NewInstanceToken makes the token of an instance, and the digest that finds it.
 	NewInstanceToken func() (token string, digest []byte)
 	Connections      Connections
+	// EventHeads returns the position of the latest event of each account.
+	EventHeads func(ctx context.Context, accounts []domain.ID) (map[domain.ID]int64, error)
+	// TryWebhook sends an event to a webhook at once and tells what the receiver said.
+	TryWebhook func(ctx context.Context, w *domain.Webhook, e *domain.Event) (domain.Attempt, error)
 	// CheckProxyURL refuses proxies that connections would refuse, with a sentence for the customer.
 	CheckProxyURL func(string) error
 	// CheckWebhookURL refuses URLs that deliveries would refuse.
@@ -75,6 +79,8 @@ type InstancePager interface {
 // AccountStore is one account's data and nobody else's.
 type AccountStore interface {
 	InstancePager
+	EventStore
+	WebhookStore
 	Instance(ctx context.Context, id domain.ID) (domain.Instance, error)
 	CreateInstance(ctx context.Context, in *domain.Instance, limit int) error
 	UpdateInstance(ctx context.Context, id domain.ID, patch domain.InstancePatch, ifVersion int64, now time.Time) (domain.Instance, error)

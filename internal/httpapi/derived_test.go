@@ -431,5 +431,7 @@ func (w *world) counts(t *testing.T) map[string]any {
 func unknownIDs() map[string]string {
 	return map[string]string{
 		"Instance": "inst_01kdwfzy80e17b5410xamp3tcx", "ApiKey": "key_01kdwcv7k0fawv3twffmsrhx7s", "Account": "acct_01kdyyysm0fq4tct8s89acxw0s",
+		"Webhook": "wh_01kghnzcg0e58bm3hfbsmxbqx4", "Log": "log_01kghnzcg0e58bm3hfbsmxbqx4", "Event": "evt_01kghnzcg0e58bm3hfbsmxbqx4",
+		"InboundWebhook": "whin_01kghnzcg0e58bm3hfbsmxbqx4",
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/pombal-api/pombal/internal/domain"
 	"github.com/pombal-api/pombal/internal/testkit"
 	"github.com/pombal-api/pombal/internal/testkit/apitest"
 )
@@ -90,7 +91,11 @@ func (c *asker) do(tb testing.TB, method, target string, body []byte, header ...
 		tb.Fatalf("%s %.200s: %v", method, target, err)
 	}
 	defer func() { _ = res.Body.Close() }()
-	got, err := io.ReadAll(res.Body)
+	var answered io.Reader = res.Body
+	if strings.HasPrefix(res.Header.Get("Content-Type"), "text/event-stream") {
+		answered = io.LimitReader(answered, 1) // it has no end: closing it will do
+	}
+	got, err := io.ReadAll(answered)
 	if err != nil {
 		tb.Fatalf("%s %.200s: %v", method, target, err)
 	}
@@ -200,6 +205,37 @@ func (w *world) renew(tb testing.TB) {
 		"ApiKey":   key.ID,
 		"Account":  w.child.ID,
 	}
+	maps.Copy(w.ids, furnish(tb, w.asker, w.Tenant, w.ids["Instance"], "spare"))
+}
+
+// furnish makes an event of the tenant's instance and what delivers it, with the text in each place, and returns the
+// ids. Of a webhook that was made for the same test before, only the new one is left.
+func furnish(tb testing.TB, c *asker, tenant *apitest.Tenant, instance, text string) map[string]string {
+	tb.Helper()
+	var before []struct{ ID, Name string }
+	c.do(tb, "GET", "/v1/webhooks?limit=100", nil).decode(tb, &before)
+	for _, w := range before {
+		if w.Name == text {
+			c.do(tb, "DELETE", "/v1/webhooks/"+w.ID, nil)
+		}
+	}
+	var hook, inbound struct{ ID string }
+	c.do(tb, "POST", "/v1/webhooks", []byte(`{"name":"`+text+`","url":"https://`+text+`.invalid/","events":["message.read"]}`)).decode(tb, &hook)
+	c.do(tb, "POST", "/v1/webhooks/inbound", []byte(`{"name":"`+text+`","instanceId":"`+instance+`"}`)).decode(tb, &inbound)
+	id, err := domain.ParsePrefixed(domain.PrefixInstance, instance)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	event := domain.Event{InstanceID: id, Type: domain.EventMessageRead, At: time.Now(), Data: []byte(`{"messageId":"` + text + `"}`)}
+	if err = tenant.Server.App.Publish(tb.Context(), tenant.Account.ID, []domain.Event{event}); err != nil {
+		tb.Fatal(err)
+	}
+	var logs []struct{ ID, EventID string }
+	c.do(tb, "GET", "/v1/webhooks/"+hook.ID+"/logs", nil).decode(tb, &logs)
+	if len(logs) != 1 {
+		tb.Fatalf("the log of the webhook: %v", logs)
+	}
+	return map[string]string{"Webhook": hook.ID, "InboundWebhook": inbound.ID, "Log": logs[0].ID, "Event": logs[0].EventID}
 }
 
 // as returns the asker with the credential where the operation wants it.
@@ -276,7 +312,8 @@ func deriveBodies(tb testing.TB, c *testkit.Contract, op testkit.Operation) [2][
 // state is what the API lists of the tenant. It leaves out when a key was last used, which asking changes.
 func (w *world) state(tb testing.TB) map[string]any {
 	tb.Helper()
-	return stateOf(tb, w.looker, "/v1/instances?limit=100", "/v1/api-keys?limit=100", "/v1/accounts?limit=100")
+	return stateOf(tb, w.looker, "/v1/instances?limit=100", "/v1/api-keys?limit=100", "/v1/accounts?limit=100",
+		"/v1/webhooks?limit=100", "/v1/webhooks/inbound?limit=100")
 }
 
 // details is what else there is to see of the tenant: the counts behind each filter, its account and
@@ -299,9 +336,11 @@ func stateOf(tb testing.TB, c *asker, paths ...string) map[string]any {
 		if err := json.Unmarshal(a.Body, &got); err != nil || a.Status != http.StatusOK {
 			tb.Fatalf("GET %s answered %d: %v %s", path, a.Status, err, a.Body)
 		}
-		if keys, ok := got["data"].([]any); ok && strings.HasPrefix(path, "/v1/api-keys") {
-			for _, key := range keys {
-				delete(key.(map[string]any), "lastUsedAt")
+		if items, ok := got["data"].([]any); ok {
+			for _, item := range items {
+				for _, name := range []string{"lastUsedAt", "failingSince"} { // these change by themselves
+					delete(item.(map[string]any), name)
+				}
 			}
 		}
 		state[path] = got
@@ -353,4 +392,12 @@ func (w *world) refuse(t *testing.T, from *asker, rows []row) {
 		})
 	}
 	details.unchanged(t)
+}
+
+// decodeWhole reads an answer with its envelope.
+func decodeWhole(tb testing.TB, a *answer, into any) {
+	tb.Helper()
+	if err := json.Unmarshal(a.Body, into); err != nil || a.Status/100 != 2 {
+		tb.Fatalf("answered %d: %v in %.500s", a.Status, err, a.Body)
+	}
 }

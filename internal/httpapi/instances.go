@@ -47,8 +47,11 @@ func (s *Server) newInstance(ctx context.Context, p *domain.Principal, body *api
 		AutoRead: settings.AutoRead, AutoTyping: settings.AutoTyping,
 		CreatedAt: now, UpdatedAt: now, Version: 1,
 	}
-	if err := s.checkWebhookURL(in.WebhookURL); err != nil {
+	if err := s.checkURL("webhookUrl", in.WebhookURL); err != nil {
 		return nil, err
+	}
+	if in.WebhookURL != "" {
+		in.OwnWebhook = s.newOwnWebhook(p, now)
 	}
 	token, digest := s.deps.NewInstanceToken()
 	in.TokenDigest = digest
@@ -56,14 +59,22 @@ func (s *Server) newInstance(ctx context.Context, p *domain.Principal, body *api
 	return in, nil
 }
 
-func (s *Server) checkWebhookURL(url string) error {
+// newOwnWebhook prepares what becomes an instance's own webhook. Its secret is nobody's until it is rotated.
+func (s *Server) newOwnWebhook(p *domain.Principal, now time.Time) *domain.Webhook {
+	w := &domain.Webhook{AccountID: p.Account.ID, ID: domain.NewID(now)}
+	s.sealNewSecret(w, nil)
+	return w
+}
+
+// checkURL refuses a URL that no event may be sent to. "" is none.
+func (s *Server) checkURL(field, url string) error {
 	if url == "" {
 		return nil
 	}
 	if err := s.deps.CheckWebhookURL(url); err != nil {
 		return &domain.Error{Code: domain.CodeInvalidWebhookURL, Err: err,
-			Message: "The webhookUrl cannot be used: " + err.Error() + " Send a public http or https address.",
-			Details: []domain.Detail{{Field: "webhookUrl", Code: "invalid", Message: err.Error()}}}
+			Message: "The " + field + " cannot be used: " + err.Error() + " Send a public http or https address.",
+			Details: []domain.Detail{{Field: field, Code: "invalid", Message: err.Error()}}}
 	}
 	return nil
 }
@@ -116,7 +127,7 @@ func (s *Server) updateInstance(ctx context.Context, p *domain.Principal, req *u
 		return none, err
 	}
 	patch := instancePatch(&req.Body)
-	if err = s.checkWebhookURL(deref(patch.WebhookURL)); err != nil {
+	if err = s.checkURL("webhookUrl", deref(patch.WebhookURL)); err != nil {
 		return none, err
 	}
 	version, err := ifMatch(req.Match)
@@ -125,6 +136,9 @@ func (s *Server) updateInstance(ctx context.Context, p *domain.Principal, req *u
 			return none, missing
 		}
 		return none, err
+	}
+	if deref(patch.WebhookURL) != "" {
+		patch.OwnWebhook = s.newOwnWebhook(p, s.now())
 	}
 	in, err := account.UpdateInstance(ctx, id, patch, version, s.now())
 	if err != nil {

@@ -37,15 +37,36 @@ func presentCode(st *domain.LinkState) (shownCode, error) {
 		code.shown.PairingCode = &st.Code.Text
 		return code, nil
 	}
-	drawn, err := qr.Encode(st.Code.Text, qr.L) // phones read screens, which have no stains
-	if err != nil {
-		return shownCode{}, fmt.Errorf("draw the QR code: %w", err)
+	var err error
+	if code.picture, err = draw(st.Code.Text); err != nil {
+		return shownCode{}, err
 	}
-	drawn.Scale = qrScale
-	code.picture = drawn.PNG()
 	code.shown.QRText = &st.Code.Text
-	code.shown.QRCode = new("data:" + contentTypePNG + ";base64," + base64.StdEncoding.EncodeToString(code.picture))
+	code.shown.QRCode = new(dataURL(code.picture))
 	return code, nil
+}
+
+// draw makes a picture of a QR code.
+func draw(text string) ([]byte, error) {
+	code, err := qr.Encode(text, qr.L) // phones read screens, which have no stains
+	if err != nil {
+		return nil, fmt.Errorf("draw the QR code: %w", err)
+	}
+	code.Scale = qrScale
+	return code.PNG(), nil
+}
+
+func dataURL(picture []byte) string {
+	return "data:" + contentTypePNG + ";base64," + base64.StdEncoding.EncodeToString(picture)
+}
+
+// DrawQR returns the picture of a QR code as a data URL, as all answers show it; "" when it cannot be drawn.
+func DrawQR(text string) string {
+	picture, err := draw(text)
+	if err != nil {
+		return ""
+	}
+	return dataURL(picture)
 }
 
 // handlePicture is handle for operations whose success is a PNG picture.

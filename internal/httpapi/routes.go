@@ -29,8 +29,11 @@ type route struct {
 	do               endpoint
 }
 
-// groupInstances is the rate-limit group of the instance routes.
-const groupInstances = "instances"
+// The groups of rate limits.
+const (
+	groupInstances = "instances"
+	groupWebhooks  = "webhooks"
+)
 
 // routes is the index of the product.
 func (s *Server) routes() []route {
@@ -39,7 +42,9 @@ func (s *Server) routes() []route {
 		del                   = http.MethodDelete
 		read, write           = domain.ScopeInstancesRead, domain.ScopeInstancesWrite
 		keys, accounts        = domain.ScopeKeysWrite, domain.ScopeAccountsWrite
-		grp                   = groupInstances
+		events                = domain.ScopeEventsRead
+		readHooks, writeHooks = domain.ScopeWebhooksRead, domain.ScopeWebhooksWrite
+		grp, hooks            = groupInstances, groupWebhooks
 	)
 	return []route{
 		{id: "listInstances", method: get, path: "/v1/instances", access: bearer, scope: read, group: grp, acrossChildren: true, do: s.listInstances()},
@@ -55,6 +60,25 @@ func (s *Server) routes() []route {
 		{id: "getInstanceProxy", method: get, path: "/v1/instances/:instanceId/proxy", access: bearer, scope: read, group: grp, do: handle(s, http.StatusOK, s.getInstanceProxy)},
 		{id: "setInstanceProxy", method: put, path: "/v1/instances/:instanceId/proxy", access: bearer, scope: write, group: grp, do: handle(s, http.StatusOK, s.setInstanceProxy)},
 		{id: "removeInstanceProxy", method: del, path: "/v1/instances/:instanceId/proxy", access: bearer, scope: write, group: grp, do: handle(s, http.StatusOK, s.removeInstanceProxy)},
+
+		{id: "listEvents", method: get, path: "/v1/events", access: bearer, scope: events, do: handle(s, http.StatusOK, s.listEvents)},
+		{id: "streamEvents", method: get, path: "/v1/events/stream", access: bearer, scope: events, do: s.streamEvents()},
+
+		{id: "listWebhooks", method: get, path: "/v1/webhooks", access: bearer, scope: readHooks, group: hooks, do: handle(s, http.StatusOK, s.listWebhooks)},
+		{id: "createWebhook", method: post, path: "/v1/webhooks", access: bearer, scope: writeHooks, group: hooks, creates: true, do: handle(s, http.StatusCreated, s.createWebhook)},
+		{id: "listInboundWebhooks", method: get, path: "/v1/webhooks/inbound", access: bearer, scope: readHooks, group: hooks, do: handle(s, http.StatusOK, s.listInboundWebhooks)},
+		{id: "createInboundWebhook", method: post, path: "/v1/webhooks/inbound", access: bearer, scope: writeHooks, group: hooks, creates: true, do: handle(s, http.StatusCreated, s.createInboundWebhook)},
+		{id: "deleteInboundWebhook", method: del, path: "/v1/webhooks/inbound/:inboundId", access: bearer, scope: writeHooks, group: hooks, do: handle(s, http.StatusOK, s.deleteInboundWebhook)},
+		{id: "getWebhook", method: get, path: "/v1/webhooks/:webhookId", access: bearer, scope: readHooks, group: hooks, do: handle(s, http.StatusOK, s.getWebhook)},
+		{id: "replaceWebhook", method: put, path: "/v1/webhooks/:webhookId", access: bearer, scope: writeHooks, group: hooks, do: handle(s, http.StatusOK, s.replaceWebhook)},
+		{id: "updateWebhook", method: patch, path: "/v1/webhooks/:webhookId", access: bearer, scope: writeHooks, group: hooks, do: handle(s, http.StatusOK, s.updateWebhook)},
+		{id: "deleteWebhook", method: del, path: "/v1/webhooks/:webhookId", access: bearer, scope: writeHooks, group: hooks, do: handle(s, http.StatusOK, s.deleteWebhook)},
+		{id: "rotateWebhookSecret", method: post, path: "/v1/webhooks/:webhookId/rotate", access: bearer, scope: writeHooks, group: hooks, creates: true, do: handle(s, http.StatusOK, s.rotateWebhookSecret)},
+		{id: "testWebhook", method: post, path: "/v1/webhooks/:webhookId/test", access: bearer, scope: writeHooks, group: hooks, patience: domain.MaxWebhookTimeout, do: handle(s, http.StatusOK, s.testWebhook)},
+		{id: "listWebhookLogs", method: get, path: "/v1/webhooks/:webhookId/logs", access: bearer, scope: readHooks, group: hooks, do: handle(s, http.StatusOK, s.listWebhookLogs)},
+		{id: "getWebhookLog", method: get, path: "/v1/webhooks/:webhookId/logs/:logId", access: bearer, scope: readHooks, group: hooks, do: handle(s, http.StatusOK, s.getWebhookLog)},
+		{id: "replayWebhookLog", method: post, path: "/v1/webhooks/:webhookId/logs/:logId/replay", access: bearer, scope: writeHooks, group: hooks, do: handle(s, http.StatusAccepted, s.replayWebhookLog)},
+		{id: "replayWebhook", method: post, path: "/v1/webhooks/:webhookId/replay", access: bearer, scope: writeHooks, group: hooks, do: handle(s, http.StatusAccepted, s.replayWebhook)},
 
 		{id: "listApiKeys", method: get, path: "/v1/api-keys", access: keyOnly, scope: keys, do: handle(s, http.StatusOK, s.listAPIKeys)},
 		{id: "createApiKey", method: post, path: "/v1/api-keys", access: keyOnly, scope: keys, creates: true, do: handle(s, http.StatusCreated, s.createAPIKey)},

@@ -28,7 +28,10 @@ type Server struct {
 	origins  *originCache
 	spec     specFiles
 	docs     docsFiles
+	hub      *eventHub
 	draining atomic.Bool
+	drained  chan struct{} // closed when draining begins
+	drain    sync.Once
 
 	cursorMACs sync.Pool // of *macState
 }
@@ -49,7 +52,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, deps: deps, log: deps.Log, now: deps.Now, validate: validate, metrics: m, spec: spec, docs: docsHandler(),
-		origins: newOriginCache(cfg.AllowedOrigins, deps.Origins, deps.Now),
+		origins: newOriginCache(cfg.AllowedOrigins, deps.Origins, deps.Now), hub: newEventHub(&deps), drained: make(chan struct{}),
 	}
 	s.echo = s.newEcho()
 	return s, nil
@@ -68,6 +71,13 @@ func (s *Server) newEcho() *echo.Echo {
 			e.Add(http.MethodHead, rt.path, s.serve(rt))
 		}
 	}
+	// Echo would take "inbound" for the id of a webhook where its own route has no such method.
+	for _, method := range []string{http.MethodPut, http.MethodPatch, http.MethodDelete} {
+		e.Add(method, "/v1/webhooks/inbound", func(c echo.Context) error {
+			c.Response().Header().Set(echo.HeaderAllow, "OPTIONS, GET, HEAD, POST")
+			return echo.ErrMethodNotAllowed
+		})
+	}
 	files := route{id: "getDocs", do: s.getDocs}
 	for _, path := range []string{"/docs/", "/docs/assets/*"} {
 		e.Match([]string{http.MethodGet, http.MethodHead}, path, s.serve(files))
@@ -81,8 +91,21 @@ func (s *Server) newEcho() *echo.Echo {
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.echo.ServeHTTP(w, r) }
 
-// Drain makes /readyz fail from now on, so that load balancers stop sending requests here.
-func (s *Server) Drain() { s.draining.Store(true) }
+// Drain makes /readyz fail from now on, so that load balancers stop sending requests here, and ends the streams,
+// whose clients then go elsewhere.
+func (s *Server) Drain() {
+	s.draining.Store(true)
+	s.drain.Do(func() { close(s.drained) })
+}
+
+// Run tells streams what is new until ctx ends. It returns nil.
+func (s *Server) Run(ctx context.Context) error {
+	s.hub.run(ctx)
+	return nil
+}
+
+// EventsChanged hints that there are new events. It never blocks.
+func (s *Server) EventsChanged() { s.hub.ring() }
 
 // recoverPanics turns a panic into a 500 with its stack in the log.
 func (s *Server) recoverPanics() echo.MiddlewareFunc {

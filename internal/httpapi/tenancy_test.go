@@ -35,7 +35,11 @@ func (l listening) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	body, err := io.ReadAll(res.Body)
+	var answered io.Reader = res.Body
+	if strings.HasPrefix(res.Header.Get("Content-Type"), "text/event-stream") {
+		answered = io.LimitReader(answered, 1) // it has no end
+	}
+	body, err := io.ReadAll(answered)
 	_ = res.Body.Close()
 	res.Body = io.NopCloser(bytes.NewReader(body))
 	var header bytes.Buffer
@@ -71,9 +75,10 @@ func newHousehold(tb testing.TB, name string, tenant *apitest.Tenant) *household
 	h := &household{name: name, tenant: tenant, asker: bearer(tb, tenant.Server, tenant.Key), looker: looker(tb, tenant.Server, tenant.Key)}
 	var instance, key struct{ ID string }
 	h.asker.do(tb, "POST", "/v1/instances", []byte(`{"name":"`+canary+`","externalId":"`+canary+
-		`","webhookUrl":"https://`+canary+`.example.com/"}`)).decode(tb, &instance)
+		`","webhookUrl":"https://`+canary+`.invalid/"}`)).decode(tb, &instance)
 	h.asker.do(tb, "POST", "/v1/api-keys", []byte(`{"name":"`+canary+`","scopes":["instances:read"]}`)).decode(tb, &key)
 	h.ids = map[string]string{"Instance": instance.ID, "ApiKey": key.ID, "Account": tenant.ID}
+	maps.Copy(h.ids, furnish(tb, h.asker, tenant, instance.ID, canary))
 	if tenant.Account.Partner {
 		h.more = []string{"/v1/accounts?limit=100"}
 	}
@@ -84,7 +89,7 @@ func (h *household) look(tb testing.TB) map[string]any {
 	tb.Helper()
 	return stateOf(tb, h.looker, append([]string{
 		"/v1/instances?limit=100", "/v1/instances?limit=1&status=disconnected", "/v1/instances/" + h.ids["Instance"],
-		"/v1/api-keys?limit=100", "/v1/accounts/" + h.tenant.ID,
+		"/v1/api-keys?limit=100", "/v1/accounts/" + h.tenant.ID, "/v1/webhooks?limit=100", "/v1/webhooks/inbound?limit=100", "/v1/events?limit=500",
 	}, h.more...)...)
 }
 
@@ -128,6 +133,7 @@ type intruder struct {
 func (n *neighbourhood) intruders(tb testing.TB) []intruder {
 	tb.Helper()
 	child, onChild := n.child, map[string]string{"Instance": n.child.NewInstance(tb, "mine").ID}
+	maps.Copy(onChild, furnish(tb, bearer(tb, child.Server, child.Key), child, onChild["Instance"], "child"))
 	onChild["Account"], onChild["ApiKey"] = child.ID, n.ids["ApiKey"]
 	token := mint(tb, n.asker, `{}`)
 	strangers := []*household{n.plain, n.rival, n.rivalsOwn}
@@ -235,7 +241,8 @@ func (n *neighbourhood) intrude(t *testing.T, in intruder) {
 // checkIntrusion holds an answer against what is documented for ids that nobody has.
 func checkIntrusion(t *testing.T, in intruder, op testkit.Operation, position testkit.IDPosition, a plainAnswer) {
 	t.Helper()
-	codes := map[string]string{"Instance": "instance_not_found", "ApiKey": "api_key_not_found", "Account": "account_not_found"}
+	codes := map[string]string{"Instance": "instance_not_found", "ApiKey": "api_key_not_found", "Account": "account_not_found",
+		"Webhook": "webhook_not_found", "InboundWebhook": "webhook_not_found", "Log": "delivery_not_found", "Event": "event_not_found"}
 	switch {
 	case slices.Contains(mountedElsewhere(), op.ID): // a list: nothing matches
 		if a.Status != http.StatusOK || a.Body != "[]" {
@@ -274,9 +281,16 @@ func (n *neighbourhood) ask(t *testing.T, from *asker, in intruder, op testkit.O
 	case "path":
 		ids[position.Object] = id
 	case "query":
-		query = "?" + position.Name + "=" + spelled(t, id)
+		if slices.Contains(mountedElsewhere(), op.ID) {
+			id = spelled(t, id)
+		}
+		query = "?" + position.Name + "=" + id
 	case "header":
-		account = id
+		if position.Object == "Account" {
+			account = id
+		} else {
+			from = from.with(position.Name, id)
+		}
 	case "body":
 		body = withID(t, op, body, position.Name, id)
 	default:
@@ -351,6 +365,7 @@ func TestEveryCursor_OfAnotherAccount(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *apitest.Server) {
 		n := newNeighbourhood(t, s)
 		n.rival.tenant.NewInstance(t, canary)
+		furnish(t, n.rival.asker, n.rival.tenant, n.rival.ids["Instance"], canary+"2")
 		newHousehold(t, "its other child", s.NewTenant(t, canaryAccount, func(a *app.NewAccount) { a.Parent = n.rival.tenant.ID }))
 		lists := 0
 		for _, op := range s.Contract.Operations() {
@@ -360,14 +375,15 @@ func TestEveryCursor_OfAnotherAccount(t *testing.T) {
 			lists++
 			for _, who := range []string{"", "*"} {
 				var page struct{ Pagination struct{ NextCursor *string } }
-				a := n.rival.asker.do(t, op.Method, op.Path+"?limit=1", nil, accountHeader(op, who)...)
+				a := n.rival.asker.do(t, op.Method, target(t, op, n.rival.ids)+"?limit=1", nil, accountHeader(op, who)...)
 				if err := json.Unmarshal(a.Body, &page); err != nil || page.Pagination.NextCursor == nil {
 					t.Fatalf("%s: %v in %s", op.ID, err, a.Body)
 				}
 				theirs := *page.Pagination.NextCursor
 				madeUp := strings.Repeat("A", len(theirs))
-				got := plain(n.guarded(t).do(t, op.Method, op.Path+"?cursor="+theirs, nil, accountHeader(op, who)...))
-				want := plain(n.guarded(t).do(t, op.Method, op.Path+"?cursor="+madeUp, nil, accountHeader(op, who)...))
+				path := target(t, op, n.ids)
+				got := plain(n.guarded(t).do(t, op.Method, path+"?cursor="+theirs, nil, accountHeader(op, who)...))
+				want := plain(n.guarded(t).do(t, op.Method, path+"?cursor="+madeUp, nil, accountHeader(op, who)...))
 				if diff := cmp.Diff(want, got); diff != "" || got.Status != http.StatusBadRequest {
 					t.Errorf("%s: another account's cursor is answered with %d, or unlike a made-up one:\n%s", op.ID, got.Status, diff)
 				}

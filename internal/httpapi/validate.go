@@ -34,6 +34,7 @@ func newValidator() (*validator.Validate, error) {
 	return v, errors.Join(
 		v.RegisterValidation("nocontrol", func(fl validator.FieldLevel) bool { return isPlainText(fl.Field().String()) }),
 		v.RegisterValidation("phone", func(fl validator.FieldLevel) bool { return isPhoneNumber(fl.Field().String()) }),
+		v.RegisterValidation("secret", func(fl validator.FieldLevel) bool { return isVisibleASCII(fl.Field().String()) }),
 		v.RegisterValidation("origin", func(fl validator.FieldLevel) bool { return domain.IsOrigin(fl.Field().String()) }))
 }
 
@@ -41,6 +42,10 @@ func newValidator() (*validator.Validate, error) {
 // control characters and invalid UTF-8.
 func isPlainText(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
+}
+
+func isVisibleASCII(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r < '!' || r > '~' })
 }
 
 // isPhoneNumber accepts international numbers as the contract writes them: digits only, the country's code
@@ -112,6 +117,10 @@ func detailOf(f validator.FieldError) domain.Detail {
 		d.Code, d.Message = "invalid", "Send an origin as browsers do, such as https://app.example.com."
 	case "phone":
 		d.Code, d.Message = "invalid_phone", "Send 7 to 15 digits with the country's code first, such as 5511999999999."
+	case "startswith", "len":
+		d.Code, d.Message = "invalid", "Send an id as the API spells it, such as inst_01kdwfzy80e17b5410xamp3tcx."
+	case "secret":
+		d.Code, d.Message = "invalid_text", "Send visible ASCII characters only, without spaces."
 	case "excluded_with":
 		d.Code, d.Message = "not_allowed", "Leave this out when you send "+strings.ToLower(f.Param())+"."
 	case "http_url":

@@ -2,10 +2,8 @@ package store
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"slices"
-	"time"
 
 	"gorm.io/gorm"
 
@@ -100,34 +98,14 @@ func readEvents(query *gorm.DB, limit int) ([]domain.Event, error) {
 	return listOf(rows, (*eventRow).domain), err
 }
 
-// EventPosition returns the place of an event in its account. An event that is so old that it may have been
-// removed is at 0, before all others; CodeInvalidParameters for an id that names none.
+// EventPosition returns the place of an event in its account. CodeEventNotFound for an id that names none, or none
+// any more: whoever comes back after the retention is told so, rather than that nothing has happened.
 func (a *Account) EventPosition(ctx context.Context, id domain.ID) (int64, error) {
 	return load(ctx, a.s, a.wall(), func(sc scope) (int64, error) {
-		var rows []eventRow
-		if err := sc.rows(&eventRow{}).Select("position").Where(eq("id", exactID(id))).Find(&rows).Error; err != nil {
-			return 0, err
-		}
-		if len(rows) == 1 {
-			return rows[0].Position, nil
-		}
-		err := sc.rows(&eventRow{}).Select("at").Clauses(ascending("position")).Limit(1).Find(&rows).Error
-		if err != nil {
-			return 0, err
-		}
-		made := madeAt(id)
-		if made.Before(now().Add(-a.s.cfg.EventRetention)) || len(rows) > 0 && made.Before(rows[0].At.time()) {
-			return 0, nil
-		}
-		return 0, domain.Invalid(domain.Detail{Field: "after", Code: "invalid",
-			Message: "There is no event with this id. Send the id of the last event that you have, or leave it out to begin with the oldest."})
+		var row eventRow
+		err := sc.rows(&row).Select("position").Where(eq("id", exactID(id))).Take(&row).Error
+		return row.Position, orNotFound(err, domain.EventNotFound)
 	})
-}
-
-// madeAt returns the time in an id.
-func madeAt(id domain.ID) time.Time {
-	ms := binary.BigEndian.Uint64(id[:8]) >> 16
-	return time.UnixMilli(int64(ms))
 }
 
 // EventHeads returns the position of the latest event of each account that has had any.

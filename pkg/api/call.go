@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -60,6 +61,8 @@ type call struct {
 	body           any // nil for none
 	idempotencyKey string
 	ifMatch        string
+	accept         string // the type of the answer; "" for JSON
+	lastEventID    string // where a stream goes on; "" for none
 	headerTo       *http.Header
 
 	payload []byte // body, encoded once
@@ -171,7 +174,8 @@ func (c *Client) request(ctx context.Context, spec *call) (*http.Request, error)
 		}
 	}
 	set("Authorization", "Bearer "+c.key)
-	set("Accept", "application/json")
+	set("Accept", cmp.Or(spec.accept, "application/json"))
+	set("Last-Event-ID", spec.lastEventID)
 	set("User-Agent", c.userAgent)
 	set("X-Account-Id", c.account)
 	set("Idempotency-Key", spec.idempotencyKey)
@@ -237,6 +241,16 @@ func fetch[T any](ctx context.Context, c *Client, spec call, opts []CallOption) 
 // fetchPage makes a call that is answered with a page.
 func fetchPage[T any](ctx context.Context, c *Client, path string, query url.Values, opts []CallOption) (*Page[T], error) {
 	page := new(Page[T])
+	if err := c.do(ctx, call{method: http.MethodGet, path: path, query: query}, opts, page); err != nil {
+		return nil, err
+	}
+	return page, nil
+}
+
+// fetchCursorPage makes a call that is answered with a page of a list without a
+// known end.
+func fetchCursorPage[T any](ctx context.Context, c *Client, path string, query url.Values, opts []CallOption) (*CursorPage[T], error) {
+	page := new(CursorPage[T])
 	if err := c.do(ctx, call{method: http.MethodGet, path: path, query: query}, opts, page); err != nil {
 		return nil, err
 	}

@@ -26,6 +26,10 @@ const (
 type Client struct {
 	// Instances are the WhatsApp numbers.
 	Instances *InstanceService
+	// Events are what has happened, to list and to follow.
+	Events *EventService
+	// Webhooks are URLs that get events.
+	Webhooks *WebhookService
 	// APIKeys are the keys of the account.
 	APIKeys *KeyService
 	// Tokens are for front ends.
@@ -114,6 +118,8 @@ func (c *Client) GoString() string { return c.String() }
 // bound points the services of c at c.
 func (c *Client) bound() *Client {
 	c.Instances = &InstanceService{client: c}
+	c.Events = &EventService{client: c}
+	c.Webhooks = &WebhookService{client: c, Inbound: &InboundService{client: c}}
 	c.APIKeys = &KeyService{client: c}
 	c.Tokens = &TokenService{client: c}
 	c.Accounts = &AccountService{client: c}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/google/go-cmp/cmp"
@@ -21,6 +22,10 @@ const (
 	anInstance = "inst_01kdwfzy80e17b5410xamp3tcx"
 	aKey       = "key_01kdwcv7k0fawv3twffmsrhx7s"
 	anAccount  = "acct_01kdyyysm0fq4tct8s89acxw0s"
+	aWebhook   = "wh_01kghnzcg0e58bm3hfbsmxbqx4"
+	aLog       = "log_01kghnzcg0e58bm3hfbsmxbqx4"
+	anInbound  = "whin_01kghnzcg0e58bm3hfbsmxbqx4"
+	anEvent    = "evt_01kghnzcg0e58bm3hfbsmxbqx4"
 )
 
 // caller makes a call. The result is what the client made of the answer, nil
@@ -62,6 +67,51 @@ func instanceCalls() map[string]caller {
 	}
 }
 
+// webhookCalls has one call for each operation on webhooks, by operation id.
+func webhookCalls() map[string]caller {
+	return map[string]caller{
+		"listWebhooks": func(ctx context.Context, c *api.Client) (any, error) {
+			return c.Webhooks.List(ctx, api.ListWebhooksParams{})
+		},
+		"createWebhook": func(ctx context.Context, c *api.Client) (any, error) {
+			return c.Webhooks.Create(ctx, api.CreateWebhook{URL: "https://example.com", Events: []api.EventType{api.EventTypeMessageReceived}})
+		},
+		"getWebhook": func(ctx context.Context, c *api.Client) (any, error) { return c.Webhooks.Get(ctx, aWebhook) },
+		"replaceWebhook": func(ctx context.Context, c *api.Client) (any, error) {
+			return c.Webhooks.Replace(ctx, aWebhook, api.ReplaceWebhook{URL: "https://example.com", Events: []api.EventType{api.EventTypeMessageReceived}})
+		},
+		"updateWebhook": func(ctx context.Context, c *api.Client) (any, error) {
+			return c.Webhooks.Update(ctx, aWebhook, api.UpdateWebhook{Name: api.Null[string]()})
+		},
+		"deleteWebhook": func(ctx context.Context, c *api.Client) (any, error) { return nil, c.Webhooks.Delete(ctx, aWebhook) },
+		"rotateWebhookSecret": func(ctx context.Context, c *api.Client) (any, error) {
+			return c.Webhooks.RotateSecret(ctx, aWebhook, api.RotateWebhookSecret{OverlapSeconds: new(0)})
+		},
+		"testWebhook": func(ctx context.Context, c *api.Client) (any, error) {
+			return c.Webhooks.Test(ctx, aWebhook, api.TestWebhook{})
+		},
+		"listWebhookLogs": func(ctx context.Context, c *api.Client) (any, error) {
+			return c.Webhooks.Logs(ctx, aWebhook, api.ListWebhookLogsParams{})
+		},
+		"getWebhookLog": func(ctx context.Context, c *api.Client) (any, error) { return c.Webhooks.Log(ctx, aWebhook, aLog) },
+		"replayWebhookLog": func(ctx context.Context, c *api.Client) (any, error) {
+			return c.Webhooks.ReplayLog(ctx, aWebhook, aLog)
+		},
+		"replayWebhook": func(ctx context.Context, c *api.Client) (any, error) {
+			return c.Webhooks.Replay(ctx, aWebhook, api.ReplayWebhook{Since: api.NewTime(time.Now())})
+		},
+		"listInboundWebhooks": func(ctx context.Context, c *api.Client) (any, error) {
+			return c.Webhooks.Inbound.List(ctx, api.ListInboundWebhooksParams{})
+		},
+		"createInboundWebhook": func(ctx context.Context, c *api.Client) (any, error) {
+			return c.Webhooks.Inbound.Create(ctx, api.CreateInboundWebhook{Name: "a", InstanceID: anInstance})
+		},
+		"deleteInboundWebhook": func(ctx context.Context, c *api.Client) (any, error) {
+			return nil, c.Webhooks.Inbound.Delete(ctx, anInbound)
+		},
+	}
+}
+
 // otherCalls has one call for each other operation, by operation id.
 func otherCalls() map[string]caller {
 	return map[string]caller{
@@ -85,6 +135,16 @@ func otherCalls() map[string]caller {
 		"getAccount": func(ctx context.Context, c *api.Client) (any, error) { return c.Accounts.Get(ctx, anAccount) },
 		"updateAccount": func(ctx context.Context, c *api.Client) (any, error) {
 			return c.Accounts.Update(ctx, anAccount, api.UpdateAccount{ExternalID: api.Null[string]()})
+		},
+		"listEvents": func(ctx context.Context, c *api.Client) (any, error) {
+			return c.Events.List(ctx, api.ListEventsParams{})
+		},
+		// The answer has no end; the test wants its first event.
+		"streamEvents": func(ctx context.Context, c *api.Client) (any, error) {
+			for event, err := range c.Events.Stream(ctx, api.StreamEventsParams{}) {
+				return event, err
+			}
+			return nil, nil
 		},
 		"getLimits": func(ctx context.Context, c *api.Client) (any, error) { return c.Limits(ctx) },
 	}
@@ -115,23 +175,27 @@ func versioned(t *testing.T) map[string]operation {
 	return found
 }
 
-// success returns the status and the examples of the answer to a success.
-func (op operation) success(t *testing.T) (status int, examples []any) {
+// success returns the status, the type and the examples of the answer to a
+// success.
+func (op operation) success(t *testing.T) (status int, kind string, examples []any) {
 	t.Helper()
 	status = http.StatusOK
-	res := op.Responses.Status(status)
-	if res == nil {
-		status = http.StatusCreated
-		res = op.Responses.Status(status)
+	for op.Responses.Status(status) == nil {
+		status++ // 201 or 202
 	}
-	media := res.Value.Content.Get("application/json")
+	content := op.Responses.Status(status).Value.Content
+	kind = "application/json"
+	if content.Get(kind) == nil {
+		kind = "text/event-stream"
+	}
+	media := content.Get(kind)
 	if media.Example != nil {
-		return status, []any{media.Example}
+		return status, kind, []any{media.Example}
 	}
 	for _, example := range media.Examples {
 		examples = append(examples, example.Value.Value)
 	}
-	return status, examples
+	return status, kind, examples
 }
 
 // The client has a call for each operation, at the documented place, and
@@ -141,6 +205,7 @@ func TestClient_FitsTheDocument(t *testing.T) {
 	t.Parallel()
 	operations := versioned(t)
 	calls := instanceCalls()
+	maps.Copy(calls, webhookCalls())
 	maps.Copy(calls, otherCalls())
 	for id := range calls {
 		if _, ok := operations[id]; !ok {
@@ -155,26 +220,33 @@ func TestClient_FitsTheDocument(t *testing.T) {
 		}
 		t.Run(id, func(t *testing.T) {
 			t.Parallel()
-			status, examples := op.success(t)
+			status, kind, examples := op.success(t)
 			if len(examples) == 0 {
 				t.Fatal("the document has no example of the answer")
 			}
 			for _, example := range examples {
-				checkCall(t, op, status, example, callIt)
+				checkCall(t, op, status, kind, example, callIt)
 			}
 		})
 	}
 }
 
 // checkCall makes a call, answers it with an example and compares the result.
-func checkCall(t *testing.T, op operation, status int, example any, callIt caller) {
+func checkCall(t *testing.T, op operation, status int, kind string, example any, callIt caller) {
 	t.Helper()
-	body := toJSON(t, example)
-	path := strings.NewReplacer("{instanceId}", anInstance, "{keyId}", aKey, "{accountId}", anAccount).Replace(op.path)
+	var body []byte
+	if stream, ok := example.(string); ok {
+		body, example = []byte(stream+"\n"), dataOf(t, stream)
+	} else {
+		body = toJSON(t, example)
+	}
+	path := strings.NewReplacer("{instanceId}", anInstance, "{keyId}", aKey, "{accountId}", anAccount,
+		"{webhookId}", aWebhook, "{logId}", aLog, "{inboundId}", anInbound).Replace(op.path)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != op.method || r.URL.Path != path {
 			t.Errorf("the client sends %s %s, the document says %s %s", r.Method, r.URL.Path, op.method, path)
 		}
+		w.Header().Set("Content-Type", kind)
 		w.WriteHeader(status)
 		_, _ = w.Write(body)
 	}))
@@ -191,12 +263,22 @@ func checkCall(t *testing.T, op operation, status int, example any, callIt calle
 		return
 	}
 	want, _ := example.(map[string]any)
-	if data, single := want["data"].(map[string]any); single {
+	if data, single := want["data"].(map[string]any); single && want["success"] == true {
 		want = data
 	}
 	if diff := cmp.Diff(fromJSON(t, toJSON(t, want)), fromJSON(t, toJSON(t, got))); diff != "" {
 		t.Errorf("lost on the way (-document +client):\n%s", diff)
 	}
+}
+
+// dataOf returns the data of the only message of a stream.
+func dataOf(t *testing.T, stream string) any {
+	t.Helper()
+	_, data, ok := strings.Cut(stream, "\ndata: ")
+	if !ok {
+		t.Fatalf("the stream has no data:\n%s", stream)
+	}
+	return fromJSON(t, []byte(data))
 }
 
 // Nothing that the document shows in an error is lost on the way through the Go

@@ -13,6 +13,12 @@ const (
 	// DefaultLimit is the number of objects on a page when none is asked for.
 	DefaultLimit = 50
 
+	// DefaultEventLimit is the number of events on a page when none is asked for.
+	DefaultEventLimit = 100
+
+	// DefaultWebhookTimeout is how long a receiver may take to answer.
+	DefaultWebhookTimeout = 5 * time.Second
+
 	// DefaultRotationOverlap is how long the old secret of a rotated key works.
 	DefaultRotationOverlap = 24 * time.Hour
 
@@ -25,6 +31,18 @@ func (p *ListInstancesParams) SetDefaults() {
 	p.Status = InstanceStatusFilterAll
 	p.Limit = DefaultLimit
 }
+
+// SetDefaults sets the default page size.
+func (p *ListEventsParams) SetDefaults() { p.Limit = DefaultEventLimit }
+
+// SetDefaults sets the default page size.
+func (p *ListWebhooksParams) SetDefaults() { p.Limit = DefaultLimit }
+
+// SetDefaults sets the default page size.
+func (p *ListInboundWebhooksParams) SetDefaults() { p.Limit = DefaultLimit }
+
+// SetDefaults sets the default page size.
+func (p *ListWebhookLogsParams) SetDefaults() { p.Limit = DefaultLimit }
 
 // SetDefaults sets the default page size.
 func (p *ListAPIKeysParams) SetDefaults() { p.Limit = DefaultLimit }
@@ -75,6 +93,42 @@ func (s CreateInstanceSettings) WithDefaults() InstanceSettings {
 	return settings
 }
 
+// SetDefaults sets the default timeout.
+func (b *CreateWebhook) SetDefaults() { b.TimeoutSeconds = int(DefaultWebhookTimeout / time.Second) }
+
+// Normalize removes the spaces around the name.
+func (b *CreateWebhook) Normalize() { b.Name = trimmed(b.Name) }
+
+// SetDefaults sets the default timeout and makes the webhook active.
+func (b *ReplaceWebhook) SetDefaults() {
+	b.TimeoutSeconds = int(DefaultWebhookTimeout / time.Second)
+	b.Status = WebhookStatusActive
+}
+
+// Normalize removes the spaces around the name.
+func (b *ReplaceWebhook) Normalize() { b.Name = trimmed(b.Name) }
+
+// Normalize removes the spaces around the name.
+func (b *UpdateWebhook) Normalize() {
+	if name, ok := b.Name.Get(); ok {
+		b.Name = Set(strings.TrimSpace(name))
+	}
+}
+
+// SetDefaults sets the default overlap.
+func (b *RotateWebhookSecret) SetDefaults() {
+	b.OverlapSeconds = new(int(DefaultRotationOverlap / time.Second))
+}
+
+// Overlap returns how long the old secret signs beside the new one.
+func (b RotateWebhookSecret) Overlap() time.Duration { return overlap(b.OverlapSeconds) }
+
+// SetDefaults sets the event of a received message.
+func (b *TestWebhook) SetDefaults() { b.Event = EventTypeMessageReceived }
+
+// Normalize removes the spaces around the name.
+func (b *CreateInboundWebhook) Normalize() { b.Name = strings.TrimSpace(b.Name) }
+
 // Normalize removes the spaces around the name.
 func (b *UpdateInstance) Normalize() { b.Name = trimmed(b.Name) }
 
@@ -90,11 +144,14 @@ func (b *RotateAPIKey) SetDefaults() {
 }
 
 // Overlap returns how long the old secret works.
-func (b RotateAPIKey) Overlap() time.Duration {
-	if b.OverlapSeconds == nil {
+func (b RotateAPIKey) Overlap() time.Duration { return overlap(b.OverlapSeconds) }
+
+// overlap reads the seconds of a rotation; nil is the default.
+func overlap(seconds *int) time.Duration {
+	if seconds == nil {
 		return DefaultRotationOverlap
 	}
-	return time.Duration(*b.OverlapSeconds) * time.Second
+	return time.Duration(*seconds) * time.Second
 }
 
 // SetDefaults sets the default lifetime.

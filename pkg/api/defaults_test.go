@@ -173,11 +173,26 @@ func TestDefaults_GiveWayToTheRequest(t *testing.T) {
 		if got := decode[api.RotateAPIKey](t, body).Overlap(); got != want {
 			t.Errorf("overlap of %s: %v, want %v", body, got, want)
 		}
+		if got := decode[api.RotateWebhookSecret](t, body).Overlap(); got != want {
+			t.Errorf("overlap of a webhook's %s: %v, want %v", body, got, want)
+		}
 	}
 	if got := decode[api.CreateToken](t, `{}`).ExpiresIn; got != 900 {
 		t.Errorf("a token lasts %d s", got)
 	}
-	for _, params := range []interface{ SetDefaults() }{new(api.ListAPIKeysParams), new(api.ListAccountsParams)} {
+	if got := decode[api.CreateWebhook](t, `{"name":" a "}`); got.TimeoutSeconds != 5 || *got.Name != "a" {
+		t.Errorf("a webhook has %d s, name %q", got.TimeoutSeconds, *got.Name)
+	}
+	if got := decode[api.ReplaceWebhook](t, `{}`); got.TimeoutSeconds != 5 || got.Status != api.WebhookStatusActive {
+		t.Errorf("a replaced webhook has %d s, is %s", got.TimeoutSeconds, got.Status)
+	}
+	if got := decode[api.TestWebhook](t, `{}`).Event; got != api.EventTypeMessageReceived {
+		t.Errorf("a test sends %s", got)
+	}
+	for _, params := range []interface{ SetDefaults() }{
+		new(api.ListAPIKeysParams), new(api.ListAccountsParams), new(api.ListWebhooksParams),
+		new(api.ListInboundWebhooksParams), new(api.ListWebhookLogsParams),
+	} {
 		params.SetDefaults()
 		if got := reflect.ValueOf(params).Elem().FieldByName("Limit").Int(); got != 50 {
 			t.Errorf("%T: limit %d", params, got)

@@ -15,5 +15,8 @@
 // The few fields that a PATCH can clear are a [Patch], which tells "leave it"
 // from "clear it" from "set it".
 //
+// Follow what happens with Client.Events.Stream, which survives broken
+// connections, or let it be sent to a webhook and check it with [ReadWebhook].
+//
 // The package needs the standard library only.
 package api

@@ -7,13 +7,25 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
+	"time"
 
 	"github.com/pombal-api/pombal/pkg/api"
 )
 
+// exampleEvent is an event as it is streamed and as webhooks get it.
+const exampleEvent = `{"id":"evt_01kghnzcg0e58bm3hfbsmxbqx4","event":"instance.disconnected","timestamp":"2026-02-03T12:00:00.000Z",` +
+	`"accountId":"acct_01kdyyysm0fq4tct8s89acxw0s","instanceId":"inst_01kdwfzy80e17b5410xamp3tcx","sequence":8,` +
+	`"data":{"instanceId":"inst_01kdwfzy80e17b5410xamp3tcx","name":"Sales WhatsApp","status":"disconnected","reason":null}}`
+
 // exampleServer stands in for a real server in the examples.
 func exampleServer() *httptest.Server {
 	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/v1/events/stream" {
+			w.Header().Set("Content-Type", "text/event-stream")
+			_, _ = fmt.Fprintf(w, "id: evt_01kghnzcg0e58bm3hfbsmxbqx4\nevent: instance.disconnected\ndata: %s\n\n", exampleEvent)
+			return
+		}
 		if r.Method == http.MethodDelete {
 			w.WriteHeader(http.StatusNotFound)
 			_, _ = fmt.Fprint(w, `{"success":false,"error":{"code":"instance_not_found","message":"There is no instance with this id in your account.","requestId":"req_01kghnzcg0en1rks12y199e68y"}}`)
@@ -87,6 +99,57 @@ func ExampleError() {
 	}
 	// Output:
 	// already gone: req_01kghnzcg0en1rks12y199e68y
+}
+
+// Stream follows what happens, and connects again whenever it has to.
+func ExampleEventService_Stream() {
+	server := exampleServer()
+	defer server.Close()
+	client, err := api.NewClient(server.URL, "pmb_example")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	params := api.StreamEventsParams{Types: api.EventTypes(api.EventTypeInstanceConnected, api.EventTypeInstanceDisconnected)}
+	for event, err := range client.Events.Stream(context.Background(), params) {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(event.Event, *event.InstanceID)
+		break // this example has seen enough
+	}
+	// Output:
+	// instance.disconnected inst_01kdwfzy80e17b5410xamp3tcx
+}
+
+// A receiver of webhooks verifies each request and answers at once.
+func ExampleReadWebhook() {
+	secret := "whs_ThisIsOnlyAnExampleAndSignsNothing123456789" // as it was shown when the webhook was created
+	receive := func(w http.ResponseWriter, r *http.Request) {
+		event, err := api.ReadWebhook(r, secret)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		fmt.Println("got", event.ID) // hand it to a queue, unless this id has been seen before
+		w.WriteHeader(http.StatusNoContent)
+	}
+
+	request := httptest.NewRequest(http.MethodPost, "/webhooks/whatsapp", strings.NewReader(exampleEvent))
+	answer := httptest.NewRecorder()
+	receive(answer, request)
+	fmt.Println(answer.Code, strings.TrimSpace(answer.Body.String()))
+
+	request = httptest.NewRequest(http.MethodPost, "/webhooks/whatsapp", strings.NewReader(exampleEvent))
+	request.Header = standard("evt_01kghnzcg0e58bm3hfbsmxbqx4", time.Now(), exampleEvent, []byte(secret)) // signed like the server does
+	answer = httptest.NewRecorder()
+	receive(answer, request)
+	fmt.Println(answer.Code)
+	// Output:
+	// 400 api: the webhook is not signed: there is neither webhook-signature nor X-EnviaAI-Signature
+	// got evt_01kghnzcg0e58bm3hfbsmxbqx4
+	// 204
 }
 
 // A Patch says whether a field is left, cleared or set.

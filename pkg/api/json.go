@@ -28,6 +28,18 @@ type Page[T any] struct {
 	Pagination Pagination `json:"pagination"`
 }
 
+// CursorPage is the answer that carries a part of a list without a known end.
+type CursorPage[T any] struct {
+	// Success is always true.
+	Success bool `json:"success"`
+
+	// Data holds the objects of this page. The server never leaves it nil.
+	Data []T `json:"data"`
+
+	// Pagination says how to go on.
+	Pagination CursorPagination `json:"pagination"`
+}
+
 // timeLayout is how the API writes a time: UTC, always three decimals.
 const timeLayout = "2006-01-02T15:04:05.000Z"
 

@@ -50,3 +50,27 @@ func walk[T any](next func(cursor *string) (*Page[T], error)) iter.Seq2[T, error
 		}
 	}
 }
+
+// walkCursor is walk for lists without a known end: it stops where there is
+// nothing more now.
+func walkCursor[T any](next func(cursor *string) (*CursorPage[T], error)) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var cursor *string
+		for {
+			page, err := next(cursor)
+			if err != nil {
+				var none T
+				yield(none, err)
+				return
+			}
+			for _, object := range page.Data {
+				if !yield(object, nil) {
+					return
+				}
+			}
+			if cursor = page.Pagination.NextCursor; cursor == nil || !page.Pagination.HasMore {
+				return
+			}
+		}
+	}
+}

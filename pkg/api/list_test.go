@@ -144,7 +144,88 @@ func TestAll_OtherLists(t *testing.T) {
 		}
 		n++
 	}
-	if n != 6 || len(*queries) != 4 {
-		t.Errorf("%d objects on %d pages, want 6 on 4", n, len(*queries))
+	for _, err := range c.Webhooks.All(t.Context(), api.ListWebhooksParams{Limit: 2}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		n++
+	}
+	for _, err := range c.Webhooks.Inbound.All(t.Context(), api.ListInboundWebhooksParams{Limit: 2}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		n++
+	}
+	if n != 12 || len(*queries) != 8 {
+		t.Errorf("%d objects on %d pages, want 12 on 8", n, len(*queries))
+	}
+}
+
+// Lists without a known end stop where there is nothing more, though they say how
+// to go on from there.
+func TestAll_ListsWithoutAnEnd(t *testing.T) {
+	t.Parallel()
+	s := newServer(t,
+		reply{status: 200, body: `{"success":true,"data":[{"id":"1"},{"id":"2"}],"pagination":{"hasMore":true,"nextCursor":"2"}}`},
+		reply{status: 200, body: `{"success":true,"data":[],"pagination":{"hasMore":true,"nextCursor":"7"}}`},
+		reply{status: 200, body: `{"success":true,"data":[{"id":"8"}],"pagination":{"hasMore":false,"nextCursor":"8"}}`},
+		reply{status: 200, body: `{"success":true,"data":[{"id":"9"}],"pagination":{"hasMore":false,"nextCursor":null}}`},
+		failing(404, "webhook_not_found"))
+	c := s.client(t)
+	var ids []string
+	params := api.ListEventsParams{After: new("0"), Types: api.EventTypes(api.EventTypeMessageSent), InstanceID: new("inst_1"), Limit: 2}
+	for event, err := range c.Events.All(t.Context(), params) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, event.ID)
+	}
+	logs := api.ListWebhookLogsParams{Limit: 1, Status: api.ListWebhookLogsParamsStatusFailed, EventID: new("evt_1"), Cursor: new("c")}
+	for range 2 {
+		for entry, err := range c.Webhooks.AllLogs(t.Context(), "wh_1", logs) {
+			if err != nil {
+				ids = append(ids, string(api.CodeOf(err)))
+				continue
+			}
+			ids = append(ids, entry.ID)
+		}
+	}
+	if want := []string{"1", "2", "8", "9", "webhook_not_found"}; !slices.Equal(ids, want) {
+		t.Errorf("got %q, want %q", ids, want)
+	}
+	wantURLs := []string{
+		"/v1/events?after=0&instanceId=inst_1&limit=2&types=message.sent",
+		"/v1/events?after=2&instanceId=inst_1&limit=2&types=message.sent",
+		"/v1/events?after=7&instanceId=inst_1&limit=2&types=message.sent",
+		"/v1/webhooks/wh_1/logs?cursor=c&eventId=evt_1&limit=1&status=failed",
+		"/v1/webhooks/wh_1/logs?cursor=c&eventId=evt_1&limit=1&status=failed",
+	}
+	var urls []string
+	for _, r := range s.requests {
+		urls = append(urls, r.URL.String())
+	}
+	if diff := cmp.Diff(wantURLs, urls); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// Nothing that is no id gets into a path, where it would name something else.
+func TestWebhooks_RefuseWhatIsNoID(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, reply{status: 200, body: oneObject})
+	c := s.client(t)
+	for _, id := range []string{"", ".", "..", "inbound"} {
+		_, gotten := c.Webhooks.Get(t.Context(), id)
+		_, listed := c.Webhooks.Logs(t.Context(), id, api.ListWebhookLogsParams{})
+		for i, err := range []error{gotten, listed, c.Webhooks.Delete(t.Context(), id)} {
+			if err == nil {
+				t.Errorf("call %d took %q for an id", i, id)
+			}
+		}
+	}
+	_, read := c.Webhooks.Log(t.Context(), "wh_1", "..")
+	_, replayed := c.Webhooks.ReplayLog(t.Context(), "wh_1", "")
+	if read == nil || replayed == nil || c.Webhooks.Inbound.Delete(t.Context(), "") == nil || len(s.requests) != 0 {
+		t.Errorf("bad ids were taken, %d requests sent", len(s.requests))
 	}
 }

@@ -2,6 +2,8 @@
 
 package api
 
+import "encoding/json"
+
 // Defines values for AccountStatus.
 const (
 	AccountStatusActive    AccountStatus = "active"
@@ -14,11 +16,27 @@ const (
 	ConnectMethodQRCode      ConnectMethod = "qrcode"
 )
 
+// Defines values for DeliveryState.
+const (
+	DeliveryStateDelivered DeliveryState = "delivered"
+	DeliveryStateExhausted DeliveryState = "exhausted"
+	DeliveryStateWaiting   DeliveryState = "waiting"
+)
+
+// Defines values for DeliveryStatus.
+const (
+	DeliveryStatusFailed  DeliveryStatus = "failed"
+	DeliveryStatusPending DeliveryStatus = "pending"
+	DeliveryStatusSuccess DeliveryStatus = "success"
+)
+
 // Defines values for ErrorCode.
 const (
 	ErrorCodeAPIKeyNotFound          ErrorCode = "api_key_not_found"
 	ErrorCodeAccountNotFound         ErrorCode = "account_not_found"
 	ErrorCodeAlreadyConnected        ErrorCode = "already_connected"
+	ErrorCodeDeliveryNotFound        ErrorCode = "delivery_not_found"
+	ErrorCodeEventNotFound           ErrorCode = "event_not_found"
 	ErrorCodeExpiredAPIKey           ErrorCode = "expired_api_key"
 	ErrorCodeExternalIDInUse         ErrorCode = "external_id_in_use"
 	ErrorCodeIdempotencyInProgress   ErrorCode = "idempotency_in_progress"
@@ -44,7 +62,23 @@ const (
 	ErrorCodeRateLimitExceeded       ErrorCode = "rate_limit_exceeded"
 	ErrorCodeUnavailable             ErrorCode = "unavailable"
 	ErrorCodeUnsupportedMediaType    ErrorCode = "unsupported_media_type"
+	ErrorCodeWebhookLimitReached     ErrorCode = "webhook_limit_reached"
 	ErrorCodeWebhookNotFound         ErrorCode = "webhook_not_found"
+	ErrorCodeWebhookOfInstance       ErrorCode = "webhook_of_instance"
+)
+
+// Defines values for EventType.
+const (
+	EventTypeInstanceConnected    EventType = "instance.connected"
+	EventTypeInstanceDisconnected EventType = "instance.disconnected"
+	EventTypeInstanceQRUpdated    EventType = "instance.qr_updated"
+	EventTypeMessageDelivered     EventType = "message.delivered"
+	EventTypeMessageFailed        EventType = "message.failed"
+	EventTypeMessageRead          EventType = "message.read"
+	EventTypeMessageReceived      EventType = "message.received"
+	EventTypeMessageSent          EventType = "message.sent"
+	EventTypeWebhookDisabled      EventType = "webhook.disabled"
+	EventTypeWebhookFailing       EventType = "webhook.failing"
 )
 
 // Defines values for EvolutionConnectionStatusState.
@@ -120,6 +154,26 @@ const (
 	WebhookEventMessageRead          WebhookEvent = "message.read"
 	WebhookEventMessageReceived      WebhookEvent = "message.received"
 	WebhookEventMessageSent          WebhookEvent = "message.sent"
+)
+
+// Defines values for WebhookStatus.
+const (
+	WebhookStatusActive   WebhookStatus = "active"
+	WebhookStatusDisabled WebhookStatus = "disabled"
+)
+
+// Defines values for WebhookTestResultStatus.
+const (
+	WebhookTestResultStatusFailed  WebhookTestResultStatus = "failed"
+	WebhookTestResultStatusSuccess WebhookTestResultStatus = "success"
+)
+
+// Defines values for ListWebhookLogsParamsStatus.
+const (
+	ListWebhookLogsParamsStatusExhausted ListWebhookLogsParamsStatus = "exhausted"
+	ListWebhookLogsParamsStatusFailed    ListWebhookLogsParamsStatus = "failed"
+	ListWebhookLogsParamsStatusSuccess   ListWebhookLogsParamsStatus = "success"
+	ListWebhookLogsParamsStatusWaiting   ListWebhookLogsParamsStatus = "waiting"
 )
 
 // Account A customer, to whom keys, instances and all else belong.
@@ -305,6 +359,15 @@ type CreateAPIKey struct {
 	ExpiresAt *Time `json:"expiresAt,omitempty"`
 }
 
+// CreateInboundWebhook A new inbound webhook.
+type CreateInboundWebhook struct {
+	// Name Its name, 1 to 100 characters without control characters, counted without spaces around it.
+	Name string `json:"name" validate:"required,min=1,max=100,nocontrol"`
+
+	// InstanceID The id of an instance.
+	InstanceID InstanceID `json:"instanceId" validate:"required,startswith=inst_,len=31"`
+}
+
 // CreateInstance A new instance.
 type CreateInstance struct {
 	// Name Its name, 1 to 100 characters without control characters, counted without spaces around it.
@@ -349,6 +412,42 @@ type CreateToken struct {
 	// Origin The only site whose pages may use it, as browsers send it in `Origin`, such as `https://app.example.com`.
 	Origin *string `json:"origin,omitempty" validate:"omitnil,max=255,origin"`
 }
+
+// CreateWebhook A new webhook.
+type CreateWebhook struct {
+	// Name Its name, 1 to 100 characters without control characters, counted without spaces around it.
+	Name *string `json:"name,omitempty" nullable:"true" validate:"omitnil,min=1,max=100,nocontrol"`
+
+	// URL A public http or https address.
+	URL string `json:"url" validate:"required,max=2048,http_url"`
+
+	// InstanceID Whose events it gets. Absent or `null` for those of all instances.
+	InstanceID *InstanceID `json:"instanceId,omitempty" nullable:"true" validate:"omitnil,startswith=inst_,len=31"`
+
+	// Events Which events it gets.
+	Events []EventType `json:"events" validate:"required,min=1,max=10,unique,dive,oneof=message.received message.sent message.delivered message.read message.failed instance.connected instance.disconnected instance.qr_updated webhook.failing webhook.disabled"`
+
+	// Secret A secret of your own, 16 to 255 visible ASCII characters. One is made if absent.
+	Secret *string `json:"secret,omitempty" validate:"omitnil,min=16,max=255,secret"`
+
+	// TimeoutSeconds How long the receiver may take to answer.
+	TimeoutSeconds int `json:"timeoutSeconds,omitzero" validate:"min=5,max=30"`
+}
+
+// CursorPagination Where the page is in a list without an end.
+type CursorPagination struct {
+	// HasMore Whether there is more behind this page now.
+	HasMore bool `json:"hasMore"`
+
+	// NextCursor What to ask for the page behind this one with.
+	NextCursor *string `json:"nextCursor"`
+}
+
+// DeliveryState Whether it waits for an attempt, was delivered, or has been given up.
+type DeliveryState string
+
+// DeliveryStatus The result of the latest attempt; `pending` before the first.
+type DeliveryStatus string
 
 // DisconnectInstance Why an instance is disconnected.
 type DisconnectInstance struct {
@@ -402,6 +501,41 @@ type ErrorEnvelope struct {
 	// Error What went wrong.
 	Error ErrorBody `json:"error"`
 }
+
+// Event Something that happened.
+type Event struct {
+	// ID The id of an event. It is no secret.
+	ID EventID `json:"id"`
+
+	// Event What happened: to a message or an instance, as `WebhookEvent` tells, or to a webhook: it has failed for a day or three
+	// (`webhook.failing`), or gets nothing any more (`webhook.disabled`).
+	Event EventType `json:"event"`
+
+	// Timestamp When it happened.
+	Timestamp Time `json:"timestamp"`
+
+	// AccountID The id of an account.
+	AccountID AccountID `json:"accountId"`
+
+	// InstanceID To which instance it happened. `null` for events of the account.
+	InstanceID *InstanceID `json:"instanceId"`
+
+	// Sequence Counts the events of the instance without gaps. `null` for events of the account.
+	Sequence *int64 `json:"sequence"`
+
+	// Data What is known about it. Its fields depend on the type; more may be added.
+	Data json.RawMessage `json:"data"`
+}
+
+// EventID The id of an event. It is no secret.
+type EventID = string
+
+// EventPage A page of events.
+type EventPage = CursorPage[Event]
+
+// EventType What happened: to a message or an instance, as `WebhookEvent` tells, or to a webhook: it has failed for a day or three
+// (`webhook.failing`), or gets nothing any more (`webhook.disabled`).
+type EventType string
 
 // EvolutionConnectionStatus The state of the connection.
 type EvolutionConnectionStatus struct {
@@ -471,6 +605,54 @@ type EvolutionInstanceStatus string
 
 // EvolutionInstanceIntegration How it reaches WhatsApp: `WHATSAPP-BAILEYS` as a linked device, `WHATSAPP-BUSINESS` through Meta's Cloud API.
 type EvolutionInstanceIntegration string
+
+// InboundWebhook A URL that sends messages from an instance.
+type InboundWebhook struct {
+	// ID The id of an inbound webhook. It is no secret.
+	ID InboundWebhookID `json:"id"`
+
+	// Name The name you gave it.
+	Name string `json:"name"`
+
+	// InstanceID The id of an instance.
+	InstanceID InstanceID `json:"instanceId"`
+
+	// LastFour The last four characters of its URL, to recognise it by.
+	LastFour string `json:"lastFour"`
+
+	// CreatedAt When it was created.
+	CreatedAt Time `json:"createdAt"`
+}
+
+// InboundWebhookID The id of an inbound webhook. It is no secret.
+type InboundWebhookID = string
+
+// InboundWebhookPage A page of inbound webhooks.
+type InboundWebhookPage = Page[InboundWebhook]
+
+// InboundWebhookWithURL A URL that sends messages from an instance.
+type InboundWebhookWithURL struct {
+	// ID The id of an inbound webhook. It is no secret.
+	ID InboundWebhookID `json:"id"`
+
+	// Name The name you gave it.
+	Name string `json:"name"`
+
+	// InstanceID The id of an instance.
+	InstanceID InstanceID `json:"instanceId"`
+
+	// LastFour The last four characters of its URL, to recognise it by.
+	LastFour string `json:"lastFour"`
+
+	// CreatedAt When it was created.
+	CreatedAt Time `json:"createdAt"`
+
+	// URL The URL, shown this once.
+	URL string `json:"url"`
+}
+
+// InboundWebhookWithURLEnvelope One inbound webhook.
+type InboundWebhookWithURLEnvelope = Envelope[InboundWebhookWithURL]
 
 // Instance One WhatsApp number, or the place for one.
 type Instance struct {
@@ -672,6 +854,9 @@ type LimitsEnvelope = Envelope[Limits]
 // LiveStatus Like the status of an instance, and `qr_pending` while it waits for its QR code to be scanned.
 type LiveStatus string
 
+// LogID The id of a delivery. It is no secret.
+type LogID = string
+
 // Pagination Where a page is in the whole list.
 type Pagination struct {
 	// Total How many objects the filters match, on all pages together.
@@ -742,12 +927,48 @@ type RateLimit struct {
 	ResetAt Time `json:"resetAt"`
 }
 
+// ReplaceWebhook All that can be set of a webhook.
+type ReplaceWebhook struct {
+	// Name Its name, 1 to 100 characters without control characters, counted without spaces around it.
+	Name *string `json:"name,omitempty" nullable:"true" validate:"omitnil,min=1,max=100,nocontrol"`
+
+	// URL A public http or https address.
+	URL string `json:"url" validate:"required,max=2048,http_url"`
+
+	// InstanceID Whose events it gets. Absent or `null` for those of all instances.
+	InstanceID *InstanceID `json:"instanceId,omitempty" nullable:"true" validate:"omitnil,startswith=inst_,len=31"`
+
+	// Events Which events it gets.
+	Events []EventType `json:"events" validate:"required,min=1,max=10,unique,dive,oneof=message.received message.sent message.delivered message.read message.failed instance.connected instance.disconnected instance.qr_updated webhook.failing webhook.disabled"`
+
+	// TimeoutSeconds How long the receiver may take to answer.
+	TimeoutSeconds int `json:"timeoutSeconds,omitzero" validate:"min=5,max=30"`
+
+	// Status Whether a webhook gets events.
+	Status WebhookStatus `json:"status,omitzero" validate:"oneof=active disabled"`
+}
+
+// ReplayWebhook What to replay.
+type ReplayWebhook struct {
+	// Since Events from this time on.
+	Since Time `json:"since" validate:"required"`
+}
+
 // RequestID The id of a request.
 type RequestID = string
 
 // RotateAPIKey How to rotate a key.
 type RotateAPIKey struct {
 	// OverlapSeconds For how long the old secret still works, at most seven days.
+	OverlapSeconds *int `json:"overlapSeconds,omitempty" validate:"omitnil,min=0,max=604800"`
+}
+
+// RotateWebhookSecret How to rotate a secret.
+type RotateWebhookSecret struct {
+	// Secret A secret of your own, 16 to 255 visible ASCII characters. One is made if absent.
+	Secret *string `json:"secret,omitempty" validate:"omitnil,min=16,max=255,secret"`
+
+	// OverlapSeconds For how long the old secret still signs beside the new one, at most seven days.
 	OverlapSeconds *int `json:"overlapSeconds,omitempty" validate:"omitnil,min=0,max=604800"`
 }
 
@@ -770,6 +991,13 @@ type StatusReason struct {
 
 	// Action What to do about it, for people.
 	Action string `json:"action"`
+}
+
+// TestWebhook Which event to send.
+type TestWebhook struct {
+	// Event What happened: to a message or an instance, as `WebhookEvent` tells, or to a webhook: it has failed for a day or three
+	// (`webhook.failing`), or gets nothing any more (`webhook.disabled`).
+	Event EventType `json:"event,omitzero" validate:"oneof=message.received message.sent message.delivered message.read message.failed instance.connected instance.disconnected instance.qr_updated webhook.failing webhook.disabled"`
 }
 
 // Token A token.
@@ -835,10 +1063,287 @@ type UpdateInstanceSettings struct {
 	AutoTyping *bool `json:"autoTyping,omitempty"`
 }
 
+// UpdateWebhook What to change; absent fields stay.
+type UpdateWebhook struct {
+	// Name Its name, 1 to 100 characters without control characters, counted without spaces around it.
+	Name Patch[string] `json:"name,omitzero" validate:"omitnil,min=1,max=100,nocontrol"`
+
+	// URL A public http or https address.
+	URL *string `json:"url,omitempty" validate:"omitnil,max=2048,http_url"`
+
+	// InstanceID Whose events it gets. Absent or `null` for those of all instances.
+	InstanceID Patch[string] `json:"instanceId,omitzero" validate:"omitnil,startswith=inst_,len=31"`
+
+	// Events Which events it gets.
+	Events []EventType `json:"events,omitzero" validate:"omitnil,min=1,max=10,unique,dive,oneof=message.received message.sent message.delivered message.read message.failed instance.connected instance.disconnected instance.qr_updated webhook.failing webhook.disabled"`
+
+	// TimeoutSeconds How long the receiver may take to answer.
+	TimeoutSeconds *int `json:"timeoutSeconds,omitempty" validate:"omitnil,min=5,max=30"`
+
+	// Status Whether a webhook gets events.
+	Status *WebhookStatus `json:"status,omitempty" validate:"omitnil,oneof=active disabled"`
+}
+
+// Webhook An endpoint that gets events.
+type Webhook struct {
+	// ID The id of a webhook. It is no secret.
+	ID WebhookID `json:"id"`
+
+	// Name The name you gave it.
+	Name *string `json:"name"`
+
+	// URL Where events are sent.
+	URL string `json:"url"`
+
+	// InstanceID Whose events it gets. `null` means those of all instances.
+	InstanceID *InstanceID `json:"instanceId"`
+
+	// Events Which events it gets.
+	Events []EventType `json:"events"`
+
+	// Status Whether a webhook gets events.
+	Status WebhookStatus `json:"status"`
+
+	// DisabledReason Why it is disabled: by you (`by_owner`), because the receiver answered 410 (`gone`), or after five days of failures
+	// (`failing`). `null` while it is active.
+	DisabledReason *string `json:"disabledReason"`
+
+	// TimeoutSeconds How long the receiver may take to answer.
+	TimeoutSeconds int `json:"timeoutSeconds"`
+
+	// OfInstance Whether it is an instance's own `webhookUrl`, and changes with it.
+	OfInstance bool `json:"ofInstance"`
+
+	// FailingSince Since when every attempt has failed. `null` while all is well.
+	FailingSince *Time `json:"failingSince"`
+
+	// CreatedAt When it was created.
+	CreatedAt Time `json:"createdAt"`
+
+	// UpdatedAt When it was last changed.
+	UpdatedAt Time `json:"updatedAt"`
+}
+
+// WebhookAttempt One HTTP request of a delivery.
+type WebhookAttempt struct {
+	// Number 1 is the first.
+	Number int `json:"number"`
+
+	// Timestamp When it began.
+	Timestamp Time `json:"timestamp"`
+
+	// StatusCode What the receiver answered.
+	StatusCode *int `json:"statusCode"`
+
+	// ResponseTime Milliseconds that it took.
+	ResponseTime int64 `json:"responseTime"`
+
+	// Error Why it failed, for people.
+	Error *string `json:"error"`
+
+	// Failure Why it failed, for programs.
+	Failure *string `json:"failure"`
+
+	// Response The beginning of the answer, at most 16 KiB.
+	Response *string `json:"response"`
+
+	// Manual Whether somebody asked for it.
+	Manual bool `json:"manual"`
+}
+
+// WebhookEnvelope One webhook.
+type WebhookEnvelope = Envelope[Webhook]
+
 // WebhookEvent What can be reported to a webhook: a message came in (`message.received`); one of ours reached WhatsApp, the recipient's
 // device, the recipient's eyes, or failed (`message.sent`, `.delivered`, `.read`, `.failed`); the instance came
 // online, went offline, or has a new QR code (`instance.connected`, `.disconnected`, `.qr_updated`).
 type WebhookEvent string
+
+// WebhookID The id of a webhook. It is no secret.
+type WebhookID = string
+
+// WebhookLog One event for one webhook.
+type WebhookLog struct {
+	// ID The id of a delivery. It is no secret.
+	ID LogID `json:"id"`
+
+	// Event What happened: to a message or an instance, as `WebhookEvent` tells, or to a webhook: it has failed for a day or three
+	// (`webhook.failing`), or gets nothing any more (`webhook.disabled`).
+	Event EventType `json:"event"`
+
+	// EventID The id of an event. It is no secret.
+	EventID EventID `json:"eventId"`
+
+	// InstanceID Whose event it is. `null` for events of the account.
+	InstanceID *InstanceID `json:"instanceId"`
+
+	// Status The result of the latest attempt; `pending` before the first.
+	Status DeliveryStatus `json:"status"`
+
+	// State Whether it waits for an attempt, was delivered, or has been given up.
+	State DeliveryState `json:"state"`
+
+	// StatusCode What the receiver answered. `null` without an answer.
+	StatusCode *int `json:"statusCode"`
+
+	// ResponseTime Milliseconds that the latest attempt took. `null` before the first.
+	ResponseTime *int64 `json:"responseTime"`
+
+	// Error Why the latest attempt failed, for people. `null` if it did not.
+	Error *string `json:"error"`
+
+	// Failure The same for programs. More values may be added.
+	Failure *string `json:"failure"`
+
+	// RetryCount How many attempts followed the first.
+	RetryCount int `json:"retryCount"`
+
+	// NextRetryAt When the next attempt is due. `null` when there will be none.
+	NextRetryAt *Time `json:"nextRetryAt"`
+
+	// Timestamp When the latest attempt was made; before the first, when the delivery was created.
+	Timestamp Time `json:"timestamp"`
+}
+
+// WebhookLogDetail One event for one webhook, with all attempts.
+type WebhookLogDetail struct {
+	// ID The id of a delivery. It is no secret.
+	ID LogID `json:"id"`
+
+	// Event What happened: to a message or an instance, as `WebhookEvent` tells, or to a webhook: it has failed for a day or three
+	// (`webhook.failing`), or gets nothing any more (`webhook.disabled`).
+	Event EventType `json:"event"`
+
+	// EventID The id of an event. It is no secret.
+	EventID EventID `json:"eventId"`
+
+	// InstanceID Whose event it is. `null` for events of the account.
+	InstanceID *InstanceID `json:"instanceId"`
+
+	// Status The result of the latest attempt; `pending` before the first.
+	Status DeliveryStatus `json:"status"`
+
+	// State Whether it waits for an attempt, was delivered, or has been given up.
+	State DeliveryState `json:"state"`
+
+	// StatusCode What the receiver answered. `null` without an answer.
+	StatusCode *int `json:"statusCode"`
+
+	// ResponseTime Milliseconds that the latest attempt took. `null` before the first.
+	ResponseTime *int64 `json:"responseTime"`
+
+	// Error Why the latest attempt failed, for people. `null` if it did not.
+	Error *string `json:"error"`
+
+	// Failure The same for programs. More values may be added.
+	Failure *string `json:"failure"`
+
+	// RetryCount How many attempts followed the first.
+	RetryCount int `json:"retryCount"`
+
+	// NextRetryAt When the next attempt is due. `null` when there will be none.
+	NextRetryAt *Time `json:"nextRetryAt"`
+
+	// Timestamp When the latest attempt was made; before the first, when the delivery was created.
+	Timestamp Time `json:"timestamp"`
+
+	// Payload Something that happened.
+	Payload Event `json:"payload"`
+
+	// Attempts The attempts, oldest first.
+	Attempts []WebhookAttempt `json:"attempts"`
+}
+
+// WebhookLogEnvelope One delivery.
+type WebhookLogEnvelope = Envelope[WebhookLogDetail]
+
+// WebhookLogPage A page of deliveries.
+type WebhookLogPage = CursorPage[WebhookLog]
+
+// WebhookPage A page of webhooks.
+type WebhookPage = Page[Webhook]
+
+// WebhookReplay How much is replayed.
+type WebhookReplay struct {
+	// Replayed Deliveries that wait for their next attempt.
+	Replayed int `json:"replayed"`
+}
+
+// WebhookReplayEnvelope How much is replayed.
+type WebhookReplayEnvelope = Envelope[WebhookReplay]
+
+// WebhookStatus Whether a webhook gets events.
+type WebhookStatus string
+
+// WebhookTestEnvelope What became of a test event.
+type WebhookTestEnvelope = Envelope[WebhookTestResult]
+
+// WebhookTestResult What became of a test event.
+type WebhookTestResult struct {
+	// Status Whether the receiver accepted it.
+	Status WebhookTestResultStatus `json:"status"`
+
+	// StatusCode What the receiver answered. `null` without an answer.
+	StatusCode *int `json:"statusCode"`
+
+	// ResponseTime Milliseconds that it took.
+	ResponseTime int64 `json:"responseTime"`
+
+	// Error Why it failed, for people. `null` if it did not.
+	Error *string `json:"error"`
+
+	// Payload Something that happened.
+	Payload Event `json:"payload"`
+}
+
+// WebhookTestResultStatus Whether the receiver accepted it.
+type WebhookTestResultStatus string
+
+// WebhookWithSecret An endpoint that gets events, with the secret that signs them.
+type WebhookWithSecret struct {
+	// ID The id of a webhook. It is no secret.
+	ID WebhookID `json:"id"`
+
+	// Name The name you gave it.
+	Name *string `json:"name"`
+
+	// URL Where events are sent.
+	URL string `json:"url"`
+
+	// InstanceID Whose events it gets. `null` means those of all instances.
+	InstanceID *InstanceID `json:"instanceId"`
+
+	// Events Which events it gets.
+	Events []EventType `json:"events"`
+
+	// Status Whether a webhook gets events.
+	Status WebhookStatus `json:"status"`
+
+	// DisabledReason Why it is disabled: by you (`by_owner`), because the receiver answered 410 (`gone`), or after five days of failures
+	// (`failing`). `null` while it is active.
+	DisabledReason *string `json:"disabledReason"`
+
+	// TimeoutSeconds How long the receiver may take to answer.
+	TimeoutSeconds int `json:"timeoutSeconds"`
+
+	// OfInstance Whether it is an instance's own `webhookUrl`, and changes with it.
+	OfInstance bool `json:"ofInstance"`
+
+	// FailingSince Since when every attempt has failed. `null` while all is well.
+	FailingSince *Time `json:"failingSince"`
+
+	// CreatedAt When it was created.
+	CreatedAt Time `json:"createdAt"`
+
+	// UpdatedAt When it was last changed.
+	UpdatedAt Time `json:"updatedAt"`
+
+	// Secret The secret, shown this once.
+	Secret string `json:"secret"`
+}
+
+// WebhookWithSecretEnvelope One webhook with its secret.
+type WebhookWithSecretEnvelope = Envelope[WebhookWithSecret]
 
 // FetchInstancesParams defines parameters for FetchInstances.
 type FetchInstancesParams struct {
@@ -882,6 +1387,33 @@ type ListAPIKeysParams struct {
 	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty" query:"cursor" validate:"omitnil,min=1,max=512"`
 }
 
+// ListEventsParams defines parameters for ListEvents.
+type ListEventsParams struct {
+	// After The id of the last event that you have. Without it the list begins with the oldest event.
+	After *EventID `form:"after,omitempty" json:"after,omitempty" query:"after" validate:"omitnil,startswith=evt_,len=30"`
+
+	// Types Only events of these types, separated by commas.
+	Types *string `form:"types,omitempty" json:"types,omitempty" query:"types" validate:"omitnil,min=1,max=300"`
+
+	// InstanceID Only events of this instance.
+	InstanceID *InstanceID `form:"instanceId,omitempty" json:"instanceId,omitempty" query:"instanceId" validate:"omitnil,startswith=inst_,len=31"`
+
+	// Limit How many events to return at most.
+	Limit int `form:"limit,omitempty" json:"limit,omitempty" query:"limit" validate:"min=1,max=500"`
+}
+
+// StreamEventsParams defines parameters for StreamEvents.
+type StreamEventsParams struct {
+	// After The same as `Last-Event-ID`, for clients that cannot send it. The header wins.
+	After *EventID `form:"after,omitempty" json:"after,omitempty" query:"after" validate:"omitnil,startswith=evt_,len=30"`
+
+	// Types Only events of these types, separated by commas.
+	Types *string `form:"types,omitempty" json:"types,omitempty" query:"types" validate:"omitnil,min=1,max=300"`
+
+	// InstanceID Only events of this instance.
+	InstanceID *InstanceID `form:"instanceId,omitempty" json:"instanceId,omitempty" query:"instanceId" validate:"omitnil,startswith=inst_,len=31"`
+}
+
 // ListInstancesParams defines parameters for ListInstances.
 type ListInstancesParams struct {
 	// Status Only instances in this state. An instance that waits for its QR code to be scanned counts as `connecting`.
@@ -902,3 +1434,45 @@ type ListInstancesParams struct {
 	// Cursor The `nextCursor` of the page before. It fits only the account and the filters it was made with.
 	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty" query:"cursor" validate:"omitnil,min=1,max=512"`
 }
+
+// ListWebhooksParams defines parameters for ListWebhooks.
+type ListWebhooksParams struct {
+	// Limit How many webhooks to return at most.
+	Limit int `form:"limit,omitempty" json:"limit,omitempty" query:"limit" validate:"min=1,max=100"`
+
+	// Offset How many webhooks to skip. Must be absent when `cursor` is given.
+	Offset int64 `form:"offset,omitempty" json:"offset,omitempty" query:"offset" validate:"min=0,max=9007199254740991,excluded_with=Cursor"`
+
+	// Cursor The `nextCursor` of the page before.
+	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty" query:"cursor" validate:"omitnil,min=1,max=512"`
+}
+
+// ListInboundWebhooksParams defines parameters for ListInboundWebhooks.
+type ListInboundWebhooksParams struct {
+	// Limit How many inbound webhooks to return at most.
+	Limit int `form:"limit,omitempty" json:"limit,omitempty" query:"limit" validate:"min=1,max=100"`
+
+	// Offset How many inbound webhooks to skip. Must be absent when `cursor` is given.
+	Offset int64 `form:"offset,omitempty" json:"offset,omitempty" query:"offset" validate:"min=0,max=9007199254740991,excluded_with=Cursor"`
+
+	// Cursor The `nextCursor` of the page before.
+	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty" query:"cursor" validate:"omitnil,min=1,max=512"`
+}
+
+// ListWebhookLogsParams defines parameters for ListWebhookLogs.
+type ListWebhookLogsParams struct {
+	// Limit How many deliveries to return at most.
+	Limit int `form:"limit,omitempty" json:"limit,omitempty" query:"limit" validate:"min=1,max=100"`
+
+	// Status Only deliveries that were delivered, that failed at the latest attempt, that wait for an attempt, or that were given up.
+	Status ListWebhookLogsParamsStatus `form:"status,omitempty" json:"status,omitempty" query:"status" validate:"omitempty,oneof=success failed waiting exhausted"`
+
+	// EventID Only the deliveries of this event.
+	EventID *EventID `form:"eventId,omitempty" json:"eventId,omitempty" query:"eventId" validate:"omitnil,startswith=evt_,len=30"`
+
+	// Cursor The `nextCursor` of the page before.
+	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty" query:"cursor" validate:"omitnil,min=1,max=512"`
+}
+
+// ListWebhookLogsParamsStatus defines parameters for ListWebhookLogs.
+type ListWebhookLogsParamsStatus string

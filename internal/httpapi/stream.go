@@ -1,0 +1,207 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"reflect"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/pombal-api/pombal/internal/domain"
+	"github.com/pombal-api/pombal/pkg/api"
+)
+
+const (
+	// heartbeatEvery keeps proxies from closing a silent connection.
+	heartbeatEvery = 15 * time.Second
+	// writePatience is how long a client may take to read what is sent before it loses its seat.
+	writePatience = 10 * time.Second
+	// readBatch is how many events a stream that is behind reads at once.
+	readBatch = 200
+)
+
+type streamEventsRequest struct {
+	After string                 `header:"Last-Event-ID"`
+	Query api.StreamEventsParams `in:"query"`
+}
+
+// streamEvents sends events until the client, its credential or this server goes away.
+func (s *Server) streamEvents() endpoint {
+	plan := planOf(reflect.TypeFor[streamEventsRequest]())
+	return func(c echo.Context, rt *route) error {
+		req := new(streamEventsRequest)
+		if _, err := s.bind(c, &plan, req); err != nil {
+			return err
+		}
+		st, err := s.openStream(s.work(c), infoOf(c).principal, req)
+		if err != nil {
+			return err
+		}
+		s.hub.join(st.account)
+		defer s.hub.leave(st.account)
+		h := c.Response().Header()
+		h.Set(echo.HeaderContentType, "text/event-stream; charset=utf-8")
+		h.Set(echo.HeaderCacheControl, "no-store")
+		h.Set("X-Accel-Buffering", "no") // nginx would wait for more
+		c.Response().WriteHeader(http.StatusOK)
+		if c.Request().Method == http.MethodHead {
+			return nil
+		}
+		st.out = http.NewResponseController(c.Response())
+		st.w = c.Response()
+		st.valid = func() bool { return s.stillAllowed(c, rt) }
+		st.run(c.Request().Context())
+		return nil
+	}
+}
+
+// stillAllowed asks again who is calling: keys are revoked and accounts suspended while streams run. A database that
+// is away changes nothing.
+func (s *Server) stillAllowed(c echo.Context, rt *route) bool {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Request().Context()), s.cfg.RequestTimeout)
+	defer cancel()
+	caller, err := s.caller(ctx, c)
+	if err == nil {
+		_, err = s.onBehalf(ctx, c, rt, caller)
+	}
+	return err == nil || domain.CodeOf(err) == domain.CodeUnavailable
+}
+
+// stream is one client that follows events.
+type stream struct {
+	s        *Server
+	account  domain.ID
+	store    EventStore
+	filter   domain.EventFilter
+	position int64
+	until    time.Time // when the credential ends; zero for never
+	valid    func() bool
+
+	out *http.ResponseController
+	w   http.ResponseWriter
+	buf []byte
+}
+
+// openStream finds out what a client wants to follow, and from where.
+func (s *Server) openStream(ctx context.Context, p *domain.Principal, req *streamEventsRequest) (*stream, error) {
+	account, err := s.deps.Accounts(p.Account.ID)
+	if err != nil {
+		return nil, err
+	}
+	st := &stream{s: s, account: p.Account.ID, store: account, until: p.Until}
+	if st.filter, err = eventFilter(ctx, account, p, req.Query.Types, req.Query.InstanceID); err != nil {
+		return nil, err
+	}
+	after := req.After
+	if after == "" {
+		after = deref(req.Query.After)
+	}
+	if after != "" {
+		st.position, err = eventPosition(ctx, account, after)
+		return st, err
+	}
+	heads, err := s.deps.EventHeads(ctx, []domain.ID{st.account})
+	st.position = heads[st.account]
+	return st, err
+}
+
+// run sends what there is, and waits for more.
+func (st *stream) run(ctx context.Context) {
+	_ = st.out.SetReadDeadline(time.Time{}) // the server's own ends requests that take long to arrive
+	heartbeat := time.NewTicker(heartbeatEvery)
+	defer heartbeat.Stop()
+	expiry := make(<-chan time.Time)
+	if !st.until.IsZero() {
+		timer := time.NewTimer(st.until.Sub(st.s.now()))
+		defer timer.Stop()
+		expiry = timer.C
+	}
+	if !st.send([]byte(": connected\n\n")) {
+		return
+	}
+	for {
+		wait, ok := st.forward(ctx)
+		if !ok {
+			return
+		}
+		select {
+		case <-wait:
+		case <-heartbeat.C:
+			if !st.valid() || !st.send([]byte(": alive\n\n")) {
+				return
+			}
+		case <-expiry:
+			return
+		case <-st.s.drained:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// forward sends all events that are there, and returns what to wait for.
+func (st *stream) forward(ctx context.Context) (<-chan struct{}, bool) {
+	for ctx.Err() == nil {
+		events, wait, behind := st.s.hub.next(st.account, st.position)
+		if wait != nil {
+			return wait, true
+		}
+		if behind {
+			var err error
+			if events, err = st.read(ctx); err != nil {
+				return nil, false // the client comes back with the id of its last event
+			}
+		}
+		if !st.valid() || !st.sendEvents(events) {
+			return nil, false
+		}
+	}
+	return nil, false
+}
+
+// read catches up from the database.
+func (st *stream) read(ctx context.Context) ([]domain.Event, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), st.s.cfg.RequestTimeout)
+	defer cancel()
+	return st.store.Events(ctx, st.position, readBatch, domain.EventFilter{})
+}
+
+// sendEvents sends those events that the client wants.
+func (st *stream) sendEvents(events []domain.Event) bool {
+	st.buf = st.buf[:0]
+	for i := range events {
+		e := &events[i]
+		st.position = e.Position
+		if st.filter.Matches(e) {
+			st.buf = appendServerSentEvent(st.buf, e)
+		}
+	}
+	ok := len(st.buf) == 0 || st.send(st.buf)
+	if cap(st.buf) > 64<<10 {
+		st.buf = nil // thousands of streams wait with what they have
+	}
+	return ok
+}
+
+func appendServerSentEvent(b []byte, e *domain.Event) []byte {
+	b = append(b, "id: "...)
+	b = e.ID.AppendPrefixed(b, domain.PrefixEvent)
+	b = append(b, "\nevent: "...)
+	b = append(b, e.Type.Name()...)
+	b = append(b, "\ndata: "...)
+	b = domain.AppendEnvelope(b, e) // JSON, so without line breaks
+	return append(b, "\n\n"...)
+}
+
+// send writes at once. A client that does not read loses its seat.
+func (st *stream) send(b []byte) bool {
+	if err := st.out.SetWriteDeadline(time.Now().Add(writePatience)); err != nil {
+		return false
+	}
+	if _, err := st.w.Write(b); err != nil {
+		return false
+	}
+	return st.out.Flush() == nil
+}
