@@ -82,26 +82,34 @@ func (c *Client) Close() {
 // caller's to set. An error means that there was no attempt whose failure would be the receiver's: its secret
 // does not open, or ctx is over.
 func (c *Client) Try(ctx context.Context, w *domain.Webhook, e *domain.Event) (domain.Attempt, error) {
-	s, err := c.secrets(w, time.Now())
+	s, err := c.unseal(w)
 	if err != nil {
 		return domain.Attempt{}, err
 	}
-	reply, err := c.send(ctx, request{webhook: w, secrets: s, event: e})
+	reply, err := c.send(ctx, request{webhook: w, secrets: s.at(time.Now(), w), event: e})
 	return reply.Attempt, err
 }
 
-// secrets returns those that sign at the given time.
-func (c *Client) secrets(w *domain.Webhook, at time.Time) (s Secrets, err error) {
+// unseal opens the secrets of a webhook, the previous one if it may still sign.
+func (c *Client) unseal(w *domain.Webhook) (s Secrets, err error) {
 	if s.Current, err = c.open(w, w.Secret); err != nil {
 		return Secrets{}, fmt.Errorf("open the secret of webhook %s: %w", w.ID, err)
 	}
-	if w.PreviousSecret == nil || !at.Before(w.PreviousSecretExpiresAt) {
+	if w.PreviousSecret == nil || !time.Now().Before(w.PreviousSecretExpiresAt) {
 		return s, nil
 	}
 	if s.Previous, err = c.open(w, w.PreviousSecret); err != nil {
 		return Secrets{}, fmt.Errorf("open the previous secret of webhook %s: %w", w.ID, err)
 	}
 	return s, nil
+}
+
+// at returns the secrets that sign at a time.
+func (s Secrets) at(now time.Time, w *domain.Webhook) Secrets {
+	if !now.Before(w.PreviousSecretExpiresAt) {
+		s.Previous = nil
+	}
+	return s
 }
 
 // request is what an attempt needs.

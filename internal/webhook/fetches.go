@@ -1,0 +1,143 @@
+package webhook
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/pombal-api/pombal/internal/domain"
+)
+
+// fetches is what the dispatcher knows of reading deliveries.
+type fetches struct {
+	fetching    bool
+	fetchAt     time.Time // not before
+	hungry      []*lane
+	queued      int // deliveries of all lanes
+	queuedBytes int // of their events' data
+}
+
+// maxLanesRead bounds how many lanes are read at once.
+const maxLanesRead = 256
+
+// consider puts a lane where it has to wait: for an attempt, for deliveries, or for being given back.
+func (d *dispatcher) consider(l *lane) {
+	if l.mayStart(d.now) {
+		d.list(l)
+	}
+	if !l.closing && !l.hungry && !l.reading && l.more && l.slow == 0 && len(l.queue) <= l.want/2 {
+		l.hungry = true
+		d.hungry = append(d.hungry, l)
+	}
+	if !l.idle() {
+		return
+	}
+	if !l.closing && l.seen < d.wakes && l.want > 0 {
+		// Something has happened since it was read. Reading it again is cheaper than giving it back and claiming
+		// it; but only until nothing is found.
+		l.more = true
+		d.consider(l)
+		return
+	}
+	d.leave(l)
+}
+
+func (d *dispatcher) roomToFetch() int {
+	if d.stopping || d.queuedBytes >= maxQueuedBytes {
+		return 0
+	}
+	return maxQueued - d.queued
+}
+
+// fetch reads deliveries of the lanes that wait for that.
+func (d *dispatcher) fetch() {
+	room := d.roomToFetch()
+	if d.fetching || len(d.hungry) == 0 || room <= 0 || d.now.Before(d.fetchAt) {
+		return
+	}
+	var lanes []*lane
+	var demands []domain.LaneDemand
+	for len(d.hungry) > 0 && len(lanes) < maxLanesRead && room > 0 {
+		l := d.hungry[0]
+		d.hungry = d.hungry[1:]
+		l.hungry = false
+		if l.closing {
+			continue
+		}
+		demand := domain.LaneDemand{Lane: l.Key(), Limit: min(l.appetite(), room), Except: slices.Collect(maps.Keys(l.known))}
+		room -= demand.Limit
+		l.reading, l.seen = true, d.wakes
+		lanes, demands = append(lanes, l), append(demands, demand)
+	}
+	if len(lanes) == 0 {
+		return
+	}
+	d.fetching = true
+	d.call(func(ctx context.Context) func() {
+		due, err := d.w.cfg.Store.DueDeliveries(ctx, demands)
+		return func() {
+			d.fetching = false
+			d.reportCall(err, "cannot read what webhooks wait for; trying again")
+			if err != nil {
+				d.fetchAt = d.now.Add(d.backoff())
+			}
+			d.fetched(lanes, demands, due, err)
+		}
+	})
+}
+
+func (d *dispatcher) fetched(lanes []*lane, demands []domain.LaneDemand, due []domain.Delivery, err error) {
+	for i, l := range lanes {
+		l.reading = false
+		n := 0
+		for n < len(due) && due[n].WebhookID == l.Webhook.ID {
+			n++
+		}
+		if err == nil {
+			l.more = n == demands[i].Limit
+			d.enqueue(l, due[:n])
+		}
+		due = due[n:]
+		d.consider(l)
+	}
+}
+
+// enqueue holds deliveries ready, and adjusts how many are read at once.
+func (d *dispatcher) enqueue(l *lane, due []domain.Delivery) {
+	switch {
+	case len(due) == 0:
+		l.want = 0 // it is given back as soon as nothing is left
+	case l.more:
+		l.want = min(max(l.want, firstFetch)*2, maxFetch)
+	default:
+		l.want = max(l.want, firstFetch)
+	}
+	if l.closing {
+		return
+	}
+	for i := range due {
+		l.known[due[i].ID] = struct{}{}
+		d.queuedBytes += len(due[i].Event.Data)
+	}
+	d.queued += len(due)
+	l.queue = append(l.queue, due...)
+}
+
+// shed leaves what is held ready of a lane to be read again: it may take long until it is tried.
+func (d *dispatcher) shed(l *lane) {
+	if len(l.queue) > 0 {
+		d.unqueue(l)
+		l.more, l.want = true, firstFetch
+	}
+}
+
+// unqueue drops what is held ready of a lane.
+func (d *dispatcher) unqueue(l *lane) {
+	for i := range l.queue {
+		d.queuedBytes -= len(l.queue[i].Event.Data)
+		delete(l.known, l.queue[i].ID)
+	}
+	d.queued -= len(l.queue)
+	l.queue = nil
+}

@@ -1,0 +1,557 @@
+package webhook
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pombal-api/pombal/internal/domain"
+)
+
+// fakeSender answers by a function, and keeps record.
+type fakeSender struct {
+	answer func(ctx context.Context, r request) (reply, error)
+
+	mu       sync.Mutex
+	began    map[domain.ID][]time.Time // by event
+	inFlight map[domain.ID]int         // by webhook
+	most     map[domain.ID]int
+	total    int
+	peak     int
+}
+
+func newFakeSender(answer func(ctx context.Context, r request) (reply, error)) *fakeSender {
+	return &fakeSender{answer: answer, began: map[domain.ID][]time.Time{}, inFlight: map[domain.ID]int{}, most: map[domain.ID]int{}}
+}
+
+func (f *fakeSender) unseal(*domain.Webhook) (Secrets, error) {
+	return Secrets{Current: []byte("secret")}, nil
+}
+
+func (f *fakeSender) send(ctx context.Context, r request) (reply, error) {
+	begun, hook := time.Now(), r.webhook.ID
+	f.mu.Lock()
+	f.began[r.event.ID] = append(f.began[r.event.ID], begun)
+	f.inFlight[hook]++
+	f.total++
+	f.most[hook] = max(f.most[hook], f.inFlight[hook])
+	f.peak = max(f.peak, f.total)
+	f.mu.Unlock()
+	out, err := f.answer(ctx, r)
+	f.mu.Lock()
+	f.inFlight[hook]--
+	f.total--
+	f.mu.Unlock()
+	out.At, out.Took = begun.Truncate(time.Millisecond), time.Since(begun)
+	return out, err
+}
+
+func (f *fakeSender) times(event domain.ID) []time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.began[event])
+}
+
+func (f *fakeSender) attempts() (n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, times := range f.began {
+		n += len(times)
+	}
+	return n
+}
+
+func answered(status int) (reply, error) {
+	r := reply{Attempt: domain.Attempt{StatusCode: status}}
+	if status/100 != 2 {
+		r.Failure = domain.FailureStatus
+	}
+	return r, nil
+}
+
+func accept(context.Context, request) (reply, error) { return answered(200) }
+
+// hang answers nothing until the endpoint's timeout.
+func hang(ctx context.Context, r request) (reply, error) {
+	select {
+	case <-ctx.Done():
+		return reply{}, ctx.Err()
+	case <-time.After(r.webhook.Timeout):
+		return reply{Attempt: domain.Attempt{Failure: domain.FailureTimeout}}, nil
+	}
+}
+
+// world is a worker at work, in fake time.
+type world struct {
+	*Worker
+	store  *memStore
+	sender *fakeSender
+	stop   func() // and wait
+}
+
+func newWorld(t *testing.T, answer func(ctx context.Context, r request) (reply, error), change ...func(*Config)) *world {
+	t.Helper()
+	store := newMemStore()
+	store.delay = time.Millisecond
+	w := &world{store: store, sender: newFakeSender(answer)}
+	w.Worker, w.stop = w.run(t, change...)
+	return w
+}
+
+// run starts a worker, maybe another one, on the store.
+func (w *world) run(t *testing.T, change ...func(*Config)) (*Worker, func()) {
+	t.Helper()
+	cfg := Config{Store: w.store}
+	for _, c := range change {
+		c(&cfg)
+	}
+	worker := NewWorker(cfg)
+	worker.sender = w.sender
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); worker.Run(ctx) }()
+	stop := func() { cancel(); <-done }
+	t.Cleanup(stop)
+	return worker, stop
+}
+
+func (w *world) publish(webhook domain.ID, n int) []domain.ID {
+	ids := w.store.publish(webhook, n)
+	w.Wake()
+	return ids
+}
+
+func (w *world) event(delivery domain.ID) domain.ID {
+	w.store.mu.Lock()
+	defer w.store.mu.Unlock()
+	return w.store.deliveries[delivery].Event.ID
+}
+
+func (w *world) delivery(id domain.ID) domain.Delivery {
+	w.store.mu.Lock()
+	defer w.store.mu.Unlock()
+	return *w.store.deliveries[id]
+}
+
+// held is how many lanes some worker holds.
+func (w *world) held() (n int) {
+	w.store.mu.Lock()
+	defer w.store.mu.Unlock()
+	for _, l := range w.store.lanes {
+		if !l.worker.IsZero() {
+			n++
+		}
+	}
+	return n
+}
+
+// seldom makes a worker look for work so seldom that days are soon over.
+func seldom(c *Config) { c.Poll, c.Lease = 10*time.Second, 10*time.Minute }
+
+func TestWorker_DeliversSoon(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, accept)
+		hook := w.store.addWebhook()
+		time.Sleep(time.Hour) // nothing is due for long
+		begun := time.Now()
+		id := w.publish(hook, 1)[0]
+		time.Sleep(50 * time.Millisecond)
+		if d := w.delivery(id); d.State != domain.DeliveryDelivered || d.Attempts != 1 || w.held() != 0 {
+			t.Errorf("after 50 ms it is %s, %d lanes are held", d.State, w.held())
+		}
+		if lag := w.sender.times(w.event(id))[0].Sub(begun); lag > 15*time.Millisecond {
+			t.Errorf("tried after %v", lag)
+		}
+		// Of another node's events nobody wakes this one.
+		w.store.publish(hook, 1)
+		time.Sleep(250 * time.Millisecond)
+		if n := w.store.count(domain.DeliveryDelivered); n != 2 {
+			t.Errorf("%d are delivered", n)
+		}
+	})
+}
+
+// Attempts come when they are documented, or up to 10 % later, and never earlier.
+func TestWorker_KeepsTheSchedule(t *testing.T) {
+	t.Parallel()
+	for name, jitter := range map[string]float64{"least": 0, "most": 0.999999} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, func(context.Context, request) (reply, error) { return answered(500) },
+				func(c *Config) { c.Jitter = func() float64 { return jitter } })
+			id := w.publish(w.store.addWebhook(), 1)[0]
+			time.Sleep(9 * time.Hour)
+			times := w.sender.times(w.event(id))
+			documented := schedule()
+			if len(times) != len(documented) {
+				t.Fatalf("%s: %d attempts", name, len(times))
+			}
+			for i := 1; i < len(times); i++ {
+				if gap, want := times[i].Sub(times[i-1]), documented[i]; gap < want || gap > want+want/10 {
+					t.Errorf("%s: attempt %d is %v after the one before, want %v", name, i+1, gap, want)
+				}
+			}
+			if d := w.delivery(id); d.State != domain.DeliveryExhausted || d.Attempts != 6 || len(w.store.attempts[id]) != 6 {
+				t.Errorf("%s: at the end it is %s after %d attempts", name, d.State, d.Attempts)
+			}
+		})
+	}
+}
+
+func TestWorker_HonoursRetryAfter(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, func(context.Context, request) (reply, error) {
+			r, err := answered(429)
+			r.RetryAfter = 3 * time.Hour
+			return r, err
+		}, seldom)
+		id := w.publish(w.store.addWebhook(), 1)[0]
+		time.Sleep(10 * time.Hour)
+		for times := w.sender.times(w.event(id)); len(times) > 1; times = times[1:] {
+			if gap := times[1].Sub(times[0]); gap < 3*time.Hour || gap > 3*time.Hour+10*time.Second {
+				t.Errorf("tried again after %v", gap)
+			}
+		}
+		if n := len(w.sender.times(w.event(id))); n != 4 {
+			t.Errorf("%d attempts in 10 hours", n)
+		}
+	})
+}
+
+// After ten failures in a row an endpoint is left alone, then asked once at a time.
+func TestWorker_BreaksTheCircuit(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var well bool
+		var mu sync.Mutex
+		var times []time.Time
+		w := newWorld(t, func(context.Context, request) (reply, error) {
+			mu.Lock()
+			times = append(times, time.Now())
+			ok := well
+			mu.Unlock()
+			<-time.After(20 * time.Millisecond)
+			if ok {
+				return answered(200)
+			}
+			return answered(503)
+		})
+		hook := w.store.addWebhook()
+		w.publish(hook, 40)
+		time.Sleep(8 * time.Minute)
+		mu.Lock()
+		tried := slices.Clone(times)
+		well = true
+		mu.Unlock()
+		if n := len(tried); n < 15 || n > 17 {
+			t.Fatalf("%d attempts in 8 minutes", n)
+		}
+		pause := breakerPause
+		for i := 10; i < len(tried); i++ {
+			if gap := tried[i].Sub(tried[i-1]); gap < pause || gap > pause+time.Second {
+				t.Errorf("attempt %d came %v after the one before, want %v", i+1, gap, pause)
+			}
+			pause = min(2*pause, maxPause)
+		}
+		if w.sender.most[hook] > 2 {
+			t.Errorf("%d attempts at a time", w.sender.most[hook])
+		}
+		time.Sleep(2 * time.Hour)
+		if n := w.store.count(domain.DeliveryDelivered); n != 40 {
+			t.Errorf("%d are delivered in the end", n)
+		}
+	})
+}
+
+func TestWorker_OpensTheWindow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, func(context.Context, request) (reply, error) {
+			<-time.After(100 * time.Millisecond)
+			return answered(200)
+		})
+		hook := w.store.addWebhook()
+		w.publish(hook, 1000)
+		time.Sleep(time.Minute)
+		if n := w.store.count(domain.DeliveryDelivered); n != 1000 || w.sender.most[hook] != 8 {
+			t.Errorf("%d are delivered, %d at a time", n, w.sender.most[hook])
+		}
+		if n := w.sender.attempts(); n != 1000 {
+			t.Errorf("%d attempts", n)
+		}
+	})
+}
+
+// Endpoints that hang cannot keep others waiting, however many they are.
+func TestWorker_IsolatesHangingEndpoints(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		hanging := map[domain.ID]bool{}
+		w := newWorld(t, func(ctx context.Context, r request) (reply, error) {
+			if hanging[r.webhook.ID] {
+				return hang(ctx, r)
+			}
+			<-time.After(5 * time.Millisecond)
+			return answered(200)
+		}, func(c *Config) { c.MaxAttempts = 64 })
+		for range 200 {
+			id := w.store.addWebhook()
+			hanging[id] = true
+			w.store.publish(id, 20)
+		}
+		var healthy []domain.ID
+		for range 20 {
+			healthy = append(healthy, w.store.addWebhook())
+		}
+		w.Wake()
+		time.Sleep(30 * time.Second) // until it is known who hangs
+		var worst time.Duration
+		for range 100 {
+			for _, hook := range healthy {
+				begun := time.Now()
+				id := w.publish(hook, 1)[0]
+				time.Sleep(20 * time.Millisecond)
+				for _, at := range w.sender.times(w.event(id)) {
+					worst = max(worst, at.Sub(begun))
+				}
+			}
+		}
+		time.Sleep(time.Second)
+		if n := w.store.count(domain.DeliveryDelivered); n != 2000 {
+			t.Errorf("%d are delivered", n)
+		}
+		if worst > 50*time.Millisecond {
+			t.Errorf("one waited %v", worst)
+		}
+		if w.sender.peak > 64 {
+			t.Errorf("%d attempts at a time", w.sender.peak)
+		}
+	})
+}
+
+// Attempts may take longer than a lease: it is renewed.
+func TestWorker_RenewsLeases(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, func(context.Context, request) (reply, error) {
+			<-time.After(29 * time.Second)
+			return answered(200)
+		})
+		w.run(t)
+		ids := w.publish(w.store.addWebhook(), 3)
+		time.Sleep(5 * time.Minute)
+		if n := w.store.count(domain.DeliveryDelivered); n != len(ids) || w.sender.attempts() != len(ids) || w.held() != 0 {
+			t.Errorf("%d are delivered in %d attempts; %d lanes are held", n, w.sender.attempts(), w.held())
+		}
+	})
+}
+
+func TestWorker_DisablesGoneEndpoints(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, func(context.Context, request) (reply, error) { return answered(410) })
+		hook := w.store.addWebhook()
+		w.publish(hook, 50)
+		time.Sleep(time.Minute)
+		if len(w.store.disabled) != 1 || w.store.disabled[0].Reason != domain.DisabledByGone || w.held() != 0 {
+			t.Errorf("disabled: %+v; %d lanes are held", w.store.disabled, w.held())
+		}
+		if n := w.store.count(domain.DeliveryExhausted); n != 50 || w.sender.attempts() > 2 {
+			t.Errorf("%d are exhausted after %d attempts", n, w.sender.attempts())
+		}
+	})
+}
+
+// After a day and after three of failures only, the account is told; after five the webhook is disabled, unless
+// nothing was tried: then it could not have been accepted.
+func TestWorker_DisablesFailingEndpoints(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, func(context.Context, request) (reply, error) { return answered(500) }, seldom)
+		busy, idle, begun := w.store.addWebhook(), w.store.addWebhook(), time.Now()
+		w.publish(idle, 1)
+		day := func(n int) { time.Sleep(time.Until(begun.Add(time.Duration(n)*24*time.Hour + time.Hour/2))) }
+		var warned, disabled []int
+		for n := range 8 {
+			w.publish(busy, 1)
+			day(n)
+			warned, disabled = append(warned, len(w.store.warned)), append(disabled, len(w.store.disabled))
+		}
+		if diff := cmp.Diff([]int{0, 2, 2, 4, 4, 4, 4, 4}, warned); diff != "" {
+			t.Errorf("warnings by day (-want +got):\n%s", diff)
+		}
+		if diff := cmp.Diff([]int{0, 0, 0, 0, 0, 0, 1, 1}, disabled); diff != "" {
+			t.Errorf("disabled by day (-want +got):\n%s", diff)
+		}
+		if w.store.disabled[0].Lane.Webhook != busy || w.store.disabled[0].Reason != domain.DisabledByFailing {
+			t.Errorf("disabled: %+v", w.store.disabled)
+		}
+	})
+}
+
+func TestWorker_FinishesWhatIsInFlight(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, func(context.Context, request) (reply, error) {
+			<-time.After(3 * time.Second)
+			return answered(200)
+		})
+		hook := w.store.addWebhook()
+		w.publish(hook, 50)
+		time.Sleep(time.Second)
+		begun := time.Now()
+		w.stop()
+		if took := time.Since(begun); took > 3*time.Second || w.held() != 0 {
+			t.Errorf("took %v to stop, %d lanes are held", took, w.held())
+		}
+		if n := w.store.count(domain.DeliveryDelivered); n != w.sender.attempts() || n == 0 {
+			t.Errorf("%d are delivered in %d attempts", n, w.sender.attempts())
+		}
+		// Another worker goes on at once.
+		w.run(t)
+		time.Sleep(5 * time.Minute)
+		if n := w.store.count(domain.DeliveryDelivered); n != 50 || w.sender.attempts() != 50 {
+			t.Errorf("%d are delivered in the end, in %d attempts", n, w.sender.attempts())
+		}
+	})
+}
+
+func TestWorker_StopsWaitingForThoseThatHang(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, hang, func(c *Config) { c.Drain = 2 * time.Second })
+		id := w.publish(w.store.addWebhook(func(w *domain.Webhook) { w.Timeout = 30 * time.Second }), 1)[0]
+		time.Sleep(time.Second)
+		begun := time.Now()
+		w.stop()
+		if took := time.Since(begun); took > 3*time.Second || w.held() != 0 {
+			t.Errorf("took %v to stop, %d lanes are held", took, w.held())
+		}
+		if d := w.delivery(id); d.State != domain.DeliveryWaiting || d.Attempts != 0 {
+			t.Errorf("it is %s after %d attempts", d.State, d.Attempts)
+		}
+	})
+}
+
+// What could not be recorded is kept, and nothing is sent twice.
+func TestWorker_OutlivesTheDatabase(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, func(context.Context, request) (reply, error) {
+			<-time.After(time.Second)
+			return answered(200)
+		})
+		hook := w.store.addWebhook()
+		w.publish(hook, 20)
+		time.Sleep(500 * time.Millisecond)
+		setDown := func(err error) {
+			w.store.mu.Lock()
+			defer w.store.mu.Unlock()
+			w.store.down = err
+		}
+		setDown(domain.Unavailable(errors.New("down")))
+		time.Sleep(time.Minute)
+		if n := w.Stats().Unsettled; n == 0 {
+			t.Error("nothing waits to be recorded")
+		}
+		setDown(nil)
+		time.Sleep(time.Minute)
+		if n := w.store.count(domain.DeliveryDelivered); n != 20 || w.sender.attempts() != 20 || w.held() != 0 {
+			t.Errorf("%d are delivered in %d attempts; %d lanes are held", n, w.sender.attempts(), w.held())
+		}
+	})
+}
+
+// One outcome that cannot be recorded keeps no other from being so.
+func TestWorker_FindsWhatCannotBeRecorded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, accept)
+		bad, good := w.store.addWebhook(), w.store.addWebhook()
+		w.store.poison = w.store.publish(bad, 1)[0]
+		w.publish(good, 300)
+		time.Sleep(30 * time.Second)
+		if n := w.store.count(domain.DeliveryDelivered); n != 300 {
+			t.Errorf("%d are delivered", n)
+		}
+		if n := len(w.sender.times(w.event(w.store.poison))); n > 2 {
+			t.Errorf("the one that cannot be recorded was sent %d times", n)
+		}
+	})
+}
+
+// A lane that another worker has taken is left to it.
+func TestWorker_LosesLanes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, func(context.Context, request) (reply, error) {
+			<-time.After(3 * time.Second)
+			return answered(200)
+		})
+		hook := w.store.addWebhook()
+		id := w.publish(hook, 1)[0]
+		time.Sleep(time.Second)
+		w.store.mu.Lock()
+		w.store.lanes[hook].Epoch++
+		w.store.lanes[hook].worker = domain.NewID(time.Now())
+		w.store.lanes[hook].until = time.Now().Add(10 * time.Second)
+		w.store.mu.Unlock()
+		time.Sleep(5 * time.Second)
+		if d := w.delivery(id); d.Attempts != 0 || w.Stats().Lanes != 0 {
+			t.Errorf("%d attempts were recorded; it believes to hold %d lanes", d.Attempts, w.Stats().Lanes)
+		}
+		time.Sleep(time.Minute) // the other worker has died
+		if d := w.delivery(id); d.State != domain.DeliveryDelivered || len(w.sender.times(d.Event.ID)) != 2 {
+			t.Errorf("it is %s", d.State)
+		}
+	})
+}
+
+// A claim whose answer got lost is found by the next renewal.
+func TestWorker_AdoptsWhatItHolds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, accept)
+		hook := w.store.addWebhook()
+		time.Sleep(time.Second)
+		w.store.mu.Lock()
+		w.store.lanes[hook].Epoch++
+		w.store.lanes[hook].until = time.Now().Add(time.Hour)
+		w.store.mu.Unlock()
+		w.store.publish(hook, 1)
+		other := w.store.addWebhook()
+		w.publish(other, 1)
+		w.store.mu.Lock()
+		w.store.lanes[hook].worker = w.ID()
+		w.store.mu.Unlock()
+		time.Sleep(10 * time.Second)
+		if n := w.store.count(domain.DeliveryDelivered); n != 2 {
+			t.Errorf("%d are delivered", n)
+		}
+	})
+}
+
+func TestWorker_SettlesTogether(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, accept)
+		for range 50 {
+			w.store.publish(w.store.addWebhook(), 100)
+		}
+		w.Wake()
+		time.Sleep(time.Minute)
+		if n := w.store.count(domain.DeliveryDelivered); n != 5000 {
+			t.Errorf("%d are delivered", n)
+		}
+		if n := len(w.store.settles); n > 200 {
+			t.Errorf("5,000 outcomes were recorded in %d transactions", n)
+		}
+	})
+}
