@@ -249,3 +249,17 @@ func (s *memStore) count(state domain.DeliveryState) (n int) {
 	}
 	return n
 }
+
+// told returns the warnings, and what was disabled.
+func (s *memStore) told() ([]domain.FailingWebhook, []domain.DisableWebhook) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.warned), slices.Clone(s.disabled)
+}
+
+// setPoison names a delivery whose outcomes cannot be recorded.
+func (s *memStore) setPoison(delivery domain.ID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.poison = delivery
+}

@@ -67,6 +67,13 @@ func (f *fakeSender) attempts() (n int) {
 	return n
 }
 
+// busiest returns the most attempts that were in flight at a time, to an endpoint and to all.
+func (f *fakeSender) busiest(webhook domain.ID) (most, peak int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.most[webhook], f.peak
+}
+
 func answered(status int) (reply, error) {
 	r := reply{Attempt: domain.Attempt{StatusCode: status}}
 	if status/100 != 2 {
@@ -260,8 +267,8 @@ func TestWorker_BreaksTheCircuit(t *testing.T) {
 			}
 			pause = min(2*pause, maxPause)
 		}
-		if w.sender.most[hook] > 2 {
-			t.Errorf("%d attempts at a time", w.sender.most[hook])
+		if most, _ := w.sender.busiest(hook); most > 2 {
+			t.Errorf("%d attempts at a time", most)
 		}
 		time.Sleep(2 * time.Hour)
 		if n := w.store.count(domain.DeliveryDelivered); n != 40 {
@@ -280,8 +287,9 @@ func TestWorker_OpensTheWindow(t *testing.T) {
 		hook := w.store.addWebhook()
 		w.publish(hook, 1000)
 		time.Sleep(time.Minute)
-		if n := w.store.count(domain.DeliveryDelivered); n != 1000 || w.sender.most[hook] != 8 {
-			t.Errorf("%d are delivered, %d at a time", n, w.sender.most[hook])
+		most, _ := w.sender.busiest(hook)
+		if n := w.store.count(domain.DeliveryDelivered); n != 1000 || most != 8 {
+			t.Errorf("%d are delivered, %d at a time", n, most)
 		}
 		if n := w.sender.attempts(); n != 1000 {
 			t.Errorf("%d attempts", n)
@@ -293,18 +301,15 @@ func TestWorker_OpensTheWindow(t *testing.T) {
 func TestWorker_IsolatesHangingEndpoints(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		hanging := map[domain.ID]bool{}
 		w := newWorld(t, func(ctx context.Context, r request) (reply, error) {
-			if hanging[r.webhook.ID] {
+			if r.webhook.Name == "hangs" {
 				return hang(ctx, r)
 			}
 			<-time.After(5 * time.Millisecond)
 			return answered(200)
 		}, func(c *Config) { c.MaxAttempts = 64 })
 		for range 200 {
-			id := w.store.addWebhook()
-			hanging[id] = true
-			w.store.publish(id, 20)
+			w.store.publish(w.store.addWebhook(func(w *domain.Webhook) { w.Name = "hangs" }), 20)
 		}
 		var healthy []domain.ID
 		for range 20 {
@@ -330,8 +335,8 @@ func TestWorker_IsolatesHangingEndpoints(t *testing.T) {
 		if worst > 50*time.Millisecond {
 			t.Errorf("one waited %v", worst)
 		}
-		if w.sender.peak > 64 {
-			t.Errorf("%d attempts at a time", w.sender.peak)
+		if _, peak := w.sender.busiest(domain.ID{}); peak > 64 {
+			t.Errorf("%d attempts at a time", peak)
 		}
 	})
 }
@@ -360,8 +365,9 @@ func TestWorker_DisablesGoneEndpoints(t *testing.T) {
 		hook := w.store.addWebhook()
 		w.publish(hook, 50)
 		time.Sleep(time.Minute)
-		if len(w.store.disabled) != 1 || w.store.disabled[0].Reason != domain.DisabledByGone || w.held() != 0 {
-			t.Errorf("disabled: %+v; %d lanes are held", w.store.disabled, w.held())
+		_, disabled := w.store.told()
+		if len(disabled) != 1 || disabled[0].Reason != domain.DisabledByGone || w.held() != 0 {
+			t.Errorf("disabled: %+v; %d lanes are held", disabled, w.held())
 		}
 		if n := w.store.count(domain.DeliveryExhausted); n != 50 || w.sender.attempts() > 2 {
 			t.Errorf("%d are exhausted after %d attempts", n, w.sender.attempts())
@@ -382,7 +388,8 @@ func TestWorker_DisablesFailingEndpoints(t *testing.T) {
 		for n := range 8 {
 			w.publish(busy, 1)
 			day(n)
-			warned, disabled = append(warned, len(w.store.warned)), append(disabled, len(w.store.disabled))
+			ww, dd := w.store.told()
+			warned, disabled = append(warned, len(ww)), append(disabled, len(dd))
 		}
 		if diff := cmp.Diff([]int{0, 2, 2, 4, 4, 4, 4, 4}, warned); diff != "" {
 			t.Errorf("warnings by day (-want +got):\n%s", diff)
@@ -390,8 +397,8 @@ func TestWorker_DisablesFailingEndpoints(t *testing.T) {
 		if diff := cmp.Diff([]int{0, 0, 0, 0, 0, 0, 1, 1}, disabled); diff != "" {
 			t.Errorf("disabled by day (-want +got):\n%s", diff)
 		}
-		if w.store.disabled[0].Lane.Webhook != busy || w.store.disabled[0].Reason != domain.DisabledByFailing {
-			t.Errorf("disabled: %+v", w.store.disabled)
+		if _, dd := w.store.told(); dd[0].Lane.Webhook != busy || dd[0].Reason != domain.DisabledByFailing {
+			t.Errorf("disabled: %+v", dd)
 		}
 	})
 }
@@ -475,13 +482,14 @@ func TestWorker_FindsWhatCannotBeRecorded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, accept)
 		bad, good := w.store.addWebhook(), w.store.addWebhook()
-		w.store.poison = w.store.publish(bad, 1)[0]
+		poison := w.store.publish(bad, 1)[0]
+		w.store.setPoison(poison)
 		w.publish(good, 300)
 		time.Sleep(30 * time.Second)
 		if n := w.store.count(domain.DeliveryDelivered); n != 300 {
 			t.Errorf("%d are delivered", n)
 		}
-		if n := len(w.sender.times(w.event(w.store.poison))); n > 2 {
+		if n := len(w.sender.times(w.event(poison))); n > 2 {
 			t.Errorf("the one that cannot be recorded was sent %d times", n)
 		}
 	})
@@ -550,7 +558,10 @@ func TestWorker_SettlesTogether(t *testing.T) {
 		if n := w.store.count(domain.DeliveryDelivered); n != 5000 {
 			t.Errorf("%d are delivered", n)
 		}
-		if n := len(w.store.settles); n > 200 {
+		w.store.mu.Lock()
+		n := len(w.store.settles)
+		w.store.mu.Unlock()
+		if n > 200 {
 			t.Errorf("5,000 outcomes were recorded in %d transactions", n)
 		}
 	})
