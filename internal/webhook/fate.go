@@ -18,8 +18,8 @@ const (
 )
 
 // schedule is how long after the end of the attempt before each attempt is made.
-func schedule() [6]time.Duration {
-	return [...]time.Duration{0, 30 * time.Second, 2 * time.Minute, 10 * time.Minute, time.Hour, 6 * time.Hour}
+func schedule() []time.Duration {
+	return []time.Duration{0, 30 * time.Second, 2 * time.Minute, 10 * time.Minute, time.Hour, 6 * time.Hour}
 }
 
 // fate is what becomes of a delivery.
@@ -30,10 +30,9 @@ type fate struct {
 	Gone   bool      // the endpoint wants nothing any more
 }
 
-// decide says what becomes of a delivery after an attempt at a step of the schedule, which has ended now. jitter
-// is random, from 0 to less than 1.
-func decide(r *reply, step int, now time.Time, jitter float64) fate {
-	delays := schedule()
+// decide says what becomes of a delivery after an attempt at a step of a schedule, which has ended now. jitter is
+// random, from 0 to less than 1.
+func decide(r *reply, delays []time.Duration, step int, now time.Time, jitter float64) fate {
 	next := step + 1
 	switch {
 	case r.Failure == "":

@@ -51,7 +51,7 @@ func TestDecide(t *testing.T) {
 		{"aborted", aborted(answer(400)), 1, 0, fate{State: domain.DeliveryExhausted, Step: 1}},
 	}
 	for _, tt := range tests {
-		if diff := cmp.Diff(tt.want, decide(&tt.reply, tt.step, now, tt.jitter)); diff != "" {
+		if diff := cmp.Diff(tt.want, decide(&tt.reply, schedule(), tt.step, now, tt.jitter)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
 		}
 	}

@@ -131,7 +131,7 @@ func (d *dispatcher) finished(t *try, r reply, err error) {
 		return
 	}
 	now := time.Now() // it has ended by now
-	f := decide(&r, t.delivery.Step, now, d.w.cfg.Jitter())
+	f := decide(&r, d.w.delays, t.delivery.Step, now, d.w.cfg.Jitter())
 	r.Number, r.Manual = t.delivery.Attempts+1, t.delivery.Manual
 	if o := d.w.cfg.Observer; o != nil {
 		o.Attempted(r.Failure, r.Took, r.At.Sub(t.delivery.NextAt))

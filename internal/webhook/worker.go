@@ -62,6 +62,7 @@ type Worker struct {
 	id     domain.ID
 	cfg    Config
 	sender sender
+	delays []time.Duration // the schedule
 	woken  chan struct{}
 	stats  [statsLen]atomic.Int64
 }
@@ -98,7 +99,7 @@ func NewWorker(cfg Config) *Worker {
 	if cfg.Jitter == nil {
 		cfg.Jitter = rand.Float64
 	}
-	return &Worker{id: domain.NewID(time.Now()), cfg: cfg, sender: cfg.Client, woken: make(chan struct{}, 1)}
+	return &Worker{id: domain.NewID(time.Now()), cfg: cfg, sender: cfg.Client, delays: schedule(), woken: make(chan struct{}, 1)}
 }
 
 // ID is the name under which the worker holds lanes.
