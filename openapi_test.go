@@ -233,7 +233,7 @@ func TestDocument_ErrorExamplesHaveKnownCodes(t *testing.T) {
 		"insufficient_permissions": "403",
 		"instance_not_found":       "404", "api_key_not_found": "404", "account_not_found": "404",
 		"webhook_not_found": "404", "delivery_not_found": "404", "event_not_found": "404",
-		"webhook_limit_reached": "409", "webhook_of_instance": "409",
+		"webhook_limit_reached": "409", "webhook_of_instance": "409", "webhook_disabled": "409",
 		"idempotency_in_progress": "409", "instance_limit_reached": "409", "external_id_in_use": "409",
 		"already_connected": "409", "instance_not_connected": "409", "official_api_instance": "409",
 		"precondition_failed": "412", "payload_too_large": "413", "unsupported_media_type": "415",

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -37,6 +38,7 @@ type App struct {
 	urls    *webhook.URLPolicy // what customers may make this node call
 	limiter *ratelimit.Limiter
 	hooks   *webhook.Client
+	worker  *webhook.Worker
 	api     *httpapi.Server
 	metrics *prometheus.Registry
 
@@ -49,6 +51,8 @@ type core struct {
 	auth   *auth.Authenticator
 	sealer *seal.Sealer
 	unlock func()
+	// published is whom to tell that there are new events.
+	published atomic.Pointer[func()]
 }
 
 // Open prepares a node that is ready to Run: it locks and migrates the database, wires the packages
@@ -60,7 +64,7 @@ func Open(ctx context.Context, cfg Config, logTo io.Writer) (*App, error) {
 	}
 	a := &App{
 		cfg: cfg, logs: newLogBuffer(logTo), metrics: prometheus.NewRegistry(),
-		urls: webhook.NewURLPolicy(cfg.PrivateNetwork),
+		urls: webhook.NewURLPolicy(cfg.PrivateNetwork, cfg.WebhookCIDRs...),
 	}
 	a.log = slog.New(slog.NewJSONHandler(a.logs, &slog.HandlerOptions{Level: cfg.LogLevel}))
 	if err := a.open(ctx); err != nil {
@@ -78,10 +82,15 @@ func (a *App) open(ctx context.Context) error {
 		return err
 	}
 	a.limiter = ratelimit.New(ratelimit.Config{Source: a.core.store})
-	a.hooks = webhook.NewClient(a.urls, a.core.openWebhookSecret, hooksPerHost)
+	a.openWebhooks()
 	if a.api, err = a.newAPI(); err != nil { //nolint:contextcheck // handlers take the context of their request
 		return err
 	}
+	tell := func() {
+		a.worker.Wake()
+		a.api.EventsChanged()
+	}
+	a.core.published.Store(&tell)
 	if a.listener, err = listen(ctx, a.cfg.Addr); err != nil {
 		return err
 	}
@@ -185,7 +194,7 @@ func (a *App) Run(ctx context.Context) error {
 	workCtx, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()
 	work, workCtx := errgroup.WithContext(workCtx)
-	for _, run := range []func(context.Context) error{a.core.auth.Run, a.limiter.Run, a.api.Run, a.links.manager.Run, a.sweep, a.logs.Run} {
+	for _, run := range []func(context.Context) error{a.core.auth.Run, a.limiter.Run, a.api.Run, a.links.manager.Run, a.deliver, a.sweep, a.logs.Run} {
 		work.Go(func() error { return run(workCtx) }) // waited for by work.Wait below
 	}
 	for server, l := range map[*http.Server]net.Listener{api: a.listener, admin: a.adminListener} {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -17,9 +18,10 @@ import (
 
 // Database says where the data is. Every command takes it.
 type Database struct {
-	DatabaseURL Secret `env:"POMBAL_DATABASE_URL" help:"PostgreSQL, such as postgres://user:password@host/db. Without it the data lives in SQLite in the data directory." placeholder:"URL"`
-	DataDir     string `env:"POMBAL_DATA_DIR" default:"./pombal-data" help:"Directory of the SQLite database."`
-	MaxConns    int    `env:"POMBAL_DB_MAX_CONNS" default:"0" help:"PostgreSQL connections of this node, at least 2; 0 for a default by the number of cores."`
+	DatabaseURL    Secret        `env:"POMBAL_DATABASE_URL" help:"PostgreSQL, such as postgres://user:password@host/db. Without it the data lives in SQLite in the data directory." placeholder:"URL"`
+	DataDir        string        `env:"POMBAL_DATA_DIR" default:"./pombal-data" help:"Directory of the SQLite database."`
+	MaxConns       int           `env:"POMBAL_DB_MAX_CONNS" default:"0" help:"PostgreSQL connections of this node, at least 2; 0 for a default by the number of cores."`
+	EventRetention time.Duration `env:"POMBAL_EVENT_RETENTION" default:"720h" help:"How long events and the logs of webhooks are kept."`
 }
 
 // Secrets are what the operator must keep: they protect keys and sealed data at rest.
@@ -33,17 +35,18 @@ type Secrets struct {
 type Config struct {
 	Database
 	Secrets
-	Addr           string        `env:"POMBAL_ADDR" default:":8080" help:"Address of the API; port 0 picks a free one."`
-	AdminAddr      string        `env:"POMBAL_ADMIN_ADDR" default:"127.0.0.1:9090" help:"Address of /metrics and health checks. Keep it off the public network."`
-	PublicURL      string        `env:"POMBAL_PUBLIC_URL" help:"How clients reach the API, such as https://api.example.com." placeholder:"URL"`
-	AllowedOrigins []string      `env:"POMBAL_ALLOWED_ORIGINS" help:"Browser origins that every account's front ends may call from, separated by commas. Accounts list further ones of their own." placeholder:"ORIGIN"`
-	Plans          Plans         `env:"POMBAL_PLANS" help:"Plans as JSON that replaces the built-in ones: [{name, requestsPerMinute, groups, maxInstances}]." placeholder:"JSON"`
-	TokenIssuer    string        `env:"POMBAL_TOKEN_ISSUER" default:"pombal" help:"The iss and aud of tokens; the same on every node."`
-	RequestTimeout time.Duration `env:"POMBAL_REQUEST_TIMEOUT" default:"10s" help:"How long one request may work."`
-	DrainDelay     time.Duration `env:"POMBAL_DRAIN_DELAY" default:"0s" help:"How long /readyz fails before the API stops accepting, so that load balancers notice."`
-	ShutdownGrace  time.Duration `env:"POMBAL_SHUTDOWN_GRACE" default:"15s" help:"How long requests may take to finish after SIGTERM."`
-	NodeCapacity   int           `env:"POMBAL_NODE_CAPACITY" default:"1500" help:"How many instances this node keeps connected at most; 0 for 1500."`
-	LogLevel       slog.Level    `env:"POMBAL_LOG_LEVEL" default:"INFO" help:"DEBUG, INFO, WARN or ERROR."`
+	Addr           string         `env:"POMBAL_ADDR" default:":8080" help:"Address of the API; port 0 picks a free one."`
+	AdminAddr      string         `env:"POMBAL_ADMIN_ADDR" default:"127.0.0.1:9090" help:"Address of /metrics and health checks. Keep it off the public network."`
+	PublicURL      string         `env:"POMBAL_PUBLIC_URL" help:"How clients reach the API, such as https://api.example.com." placeholder:"URL"`
+	AllowedOrigins []string       `env:"POMBAL_ALLOWED_ORIGINS" help:"Browser origins that every account's front ends may call from, separated by commas. Accounts list further ones of their own." placeholder:"ORIGIN"`
+	Plans          Plans          `env:"POMBAL_PLANS" help:"Plans as JSON that replaces the built-in ones: [{name, requestsPerMinute, groups, maxInstances}]." placeholder:"JSON"`
+	TokenIssuer    string         `env:"POMBAL_TOKEN_ISSUER" default:"pombal" help:"The iss and aud of tokens; the same on every node."`
+	RequestTimeout time.Duration  `env:"POMBAL_REQUEST_TIMEOUT" default:"10s" help:"How long one request may work."`
+	DrainDelay     time.Duration  `env:"POMBAL_DRAIN_DELAY" default:"0s" help:"How long /readyz fails before the API stops accepting, so that load balancers notice."`
+	ShutdownGrace  time.Duration  `env:"POMBAL_SHUTDOWN_GRACE" default:"15s" help:"How long requests may take to finish after SIGTERM."`
+	NodeCapacity   int            `env:"POMBAL_NODE_CAPACITY" default:"1500" help:"How many instances this node keeps connected at most; 0 for 1500."`
+	WebhookCIDRs   []netip.Prefix `env:"POMBAL_WEBHOOK_CIDRS" help:"Networks beside the public Internet that webhooks and proxies of customers may lead to, such as 10.20.0.0/16." placeholder:"CIDR"`
+	LogLevel       slog.Level     `env:"POMBAL_LOG_LEVEL" default:"INFO" help:"DEBUG, INFO, WARN or ERROR."`
 
 	// PrivateNetwork lets webhooks and proxies point at this machine and its network. Only dev sets it.
 	PrivateNetwork bool `kong:"-"`
@@ -142,6 +145,9 @@ func (c *Config) Validate() error {
 		if name == "" || plan.RequestsPerMinute <= 0 || plan.MaxInstances < 0 {
 			add("POMBAL_PLANS", fmt.Errorf("plan %q needs a name, requestsPerMinute above 0 and maxInstances 0 or more", name))
 		}
+	}
+	if c.EventRetention < 0 {
+		add("POMBAL_EVENT_RETENTION", errors.New("must not be below 0"))
 	}
 	if c.RequestTimeout <= 0 {
 		add("POMBAL_REQUEST_TIMEOUT", errors.New("must be above 0, such as 10s"))

@@ -52,7 +52,7 @@ func openCore(ctx context.Context, db Database, secrets Secrets, issuer string, 
 func (c *core) openStore(ctx context.Context, db Database, log *slog.Logger) error {
 	var err error
 	conns, _ := db.shares()
-	c.store, err = store.Open(ctx, store.Config{URL: string(db.DatabaseURL), DataDir: db.DataDir, MaxConns: conns, DrawQR: httpapi.DrawQR, Log: log})
+	c.store, err = store.Open(ctx, store.Config{URL: string(db.DatabaseURL), DataDir: db.DataDir, MaxConns: conns, EventRetention: db.EventRetention, DrawQR: httpapi.DrawQR, OnPublish: c.onPublish, Log: log})
 	if err != nil {
 		return fmt.Errorf("cannot open the database: %w", err)
 	}
@@ -108,4 +108,11 @@ func (c *core) Close() error {
 func (c *core) newInstanceToken() (token string, digest []byte) {
 	token = auth.NewInstanceToken()
 	return token, c.auth.InstanceTokenDigest(token)
+}
+
+// onPublish hands on that there are new events, once somebody wants to know.
+func (c *core) onPublish() {
+	if tell := c.published.Load(); tell != nil {
+		(*tell)()
+	}
 }

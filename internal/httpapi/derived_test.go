@@ -273,6 +273,9 @@ func (w *world) conflicting(t *testing.T, op testkit.Operation) *answer {
 	switch op.ID {
 	case "disconnectInstance", "restartInstance":
 		return w.refused(t, op, w.asker, target(t, op, w.ids), w.body(t, op))
+	case "replayWebhook", "replayWebhookLog":
+		w.do(t, "PATCH", "/v1/webhooks/"+w.ids["Webhook"], []byte(`{"status":"disabled"}`))
+		return w.refused(t, op, w.asker, target(t, op, w.ids), w.body(t, op))
 	case "connectInstance", "getInstanceQrCode":
 		var in struct{ ID string }
 		w.do(t, "POST", "/v1/instances", []byte(`{"name":"Cloud","integration":"cloud"}`)).decode(t, &in)

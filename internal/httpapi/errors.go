@@ -35,6 +35,7 @@ var statuses = map[domain.Code]int{
 	domain.CodeEventNotFound:         http.StatusNotFound,
 	domain.CodeWebhookLimitReached:   http.StatusConflict,
 	domain.CodeWebhookOfInstance:     http.StatusConflict,
+	domain.CodeWebhookDisabled:       http.StatusConflict,
 	domain.CodeMethodNotAllowed:      http.StatusMethodNotAllowed,
 	domain.CodeInstanceLimitReached:  http.StatusConflict,
 	domain.CodeExternalIDInUse:       http.StatusConflict,

@@ -111,6 +111,9 @@ func publish(sc scope, events []domain.Event) error {
 	if err := completeEvents(sc.wall.account, events); err != nil {
 		return err
 	}
+	if sc.published != nil {
+		*sc.published = true
+	}
 	if isPostgres(sc) {
 		return publishOnPostgres(sc, events)
 	}

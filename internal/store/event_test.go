@@ -95,27 +95,18 @@ func TestEvents_Position(t *testing.T) {
 	onEngines(t, func(t *testing.T, f *fixture) {
 		ctx := t.Context()
 		position := func(id domain.ID) int64 { t.Helper(); return must[int64](t)(f.mine.EventPosition(ctx, id)) }
-		old := domain.NewID(time.Now().Add(-32 * 24 * time.Hour))
-		if n := position(old); n != 0 {
-			t.Errorf("an old event of an empty list is at %d", n)
-		}
 		recent := domain.Event{InstanceID: domain.NewID(at(0)), Type: 1, Data: []byte("{}"), At: time.Now().Add(-24 * time.Hour)}
 		list := publishAll(t, f.mine, recent, recent)
 		theirs := publishAll(t, f.other, recent)
 		if a, b := position(list[0].ID), position(list[1].ID); a != 1 || b != 2 {
 			t.Errorf("events are at %d and %d", a, b)
 		}
-		if n := position(old); n != 0 {
-			t.Errorf("an old event is at %d", n)
-		}
-		if n := position(domain.NewID(time.Now().Add(-25 * time.Hour))); n != 0 {
-			t.Errorf("an event before the oldest is at %d", n)
-		}
 		for name, id := range map[string]domain.ID{
 			"unknown": domain.NewID(time.Now()), "another's": theirs[0].ID, "from the future": {0xff, 0xff}, "an instance": f.otherRow.ID,
+			"old": domain.NewID(time.Now().Add(-32 * 24 * time.Hour)),
 		} {
 			_, err := f.mine.EventPosition(ctx, id)
-			wantCode(t, name, err, domain.CodeInvalidParameters)
+			wantCode(t, name, err, domain.CodeEventNotFound)
 		}
 	})
 }

@@ -119,7 +119,7 @@ func (g *group) add(work *groupedWrite) {
 // try runs the work itself.
 func (g *group) try(work *groupedWrite) error {
 	defer func() { work.panicked = recover() }()
-	return work.do(scope{g.tx.WithContext(uninterrupted{work.ctx}), work.wall})
+	return work.do(scope{db: g.tx.WithContext(uninterrupted{work.ctx}), wall: work.wall})
 }
 
 // uninterrupted is a context that statements look at before they begin (see guard and handOf), and never after: to

@@ -33,7 +33,7 @@ func newWallFixture(t *testing.T, engine testkit.Engine) wallFixture {
 	f := wallFixture{s: s}
 	f.mine, f.myRow = addAccount(t, s, "mine")
 	f.theirs, f.theirID = addAccount(t, s, "theirs")
-	f.sc = scope{s.writer.WithContext(t.Context()), wall{account: f.mine}}
+	f.sc = scope{db: s.writer.WithContext(t.Context()), wall: wall{account: f.mine}}
 	return f
 }
 

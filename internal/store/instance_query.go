@@ -114,7 +114,7 @@ func (s *Store) composePage(ctx context.Context, shape pageShape) (*pageQuery, e
 	if shape.partner {
 		w = wall{partner: placeholder()}
 	}
-	c := composer{scope: scope{s.reader.WithContext(ctx).Session(&gorm.Session{DryRun: true}), w}, postgres: s.pool != nil}
+	c := composer{scope: scope{db: s.reader.WithContext(ctx).Session(&gorm.Session{DryRun: true}), wall: w}, postgres: s.pool != nil}
 	text := c.total(shape)
 	switch shape.paging {
 	case onlyTotal:

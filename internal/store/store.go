@@ -34,6 +34,8 @@ type Config struct {
 	EventRetention time.Duration
 	// DrawQR returns the picture of a QR code as a data URL, for the events that tell of one; nil for none.
 	DrawQR func(text string) string
+	// OnPublish is called after each commit that has added events; nil for nobody. It must not block.
+	OnPublish func()
 	// Log receives slow statements, without their values; nil discards them.
 	Log *slog.Logger
 }

@@ -26,6 +26,8 @@ const (
 type scope struct {
 	db   *gorm.DB
 	wall wall
+	// published is set when the transaction has added events; nil where nobody asks.
+	published *bool
 }
 
 // rows starts a statement on the table of model, narrowed to what is bound.
@@ -44,7 +46,7 @@ func (sc scope) all(model interface{ TableName() string }) *gorm.DB {
 }
 
 // with returns the scope under another wall, in the same transaction.
-func (sc scope) with(w wall) scope { return scope{sc.db, w} }
+func (sc scope) with(w wall) scope { return scope{sc.db, w, sc.published} }
 
 // eq is the condition that a column has a value; NULL for a zero uid, millis or optional.
 func eq(column string, value any) clause.Eq {
@@ -83,7 +85,7 @@ func (s *Store) read(ctx context.Context, w wall, do func(scope) error) error {
 	defer cancel()
 	var err error
 	for range attempts {
-		err = do(scope{s.reader.WithContext(ctx), w})
+		err = do(scope{db: s.reader.WithContext(ctx), wall: w})
 		if !isDeadConnection(err) {
 			break
 		}
@@ -120,7 +122,7 @@ func (s *Store) snapshot(ctx context.Context, w wall, do func(scope) error) erro
 	defer cancel()
 	var err error
 	for range attempts {
-		err = s.reader.WithContext(ctx).Transaction(func(tx *gorm.DB) error { return do(scope{tx, w}) },
+		err = s.reader.WithContext(ctx).Transaction(func(tx *gorm.DB) error { return do(scope{db: tx, wall: w}) },
 			&sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
 		if !isDeadConnection(err) {
 			break
@@ -131,6 +133,18 @@ func (s *Store) snapshot(ctx context.Context, w wall, do func(scope) error) erro
 
 // write runs do in a transaction. It runs again when the database asks for that.
 func (s *Store) write(ctx context.Context, w wall, do func(scope) error) error {
+	published := false
+	err := s.transact(ctx, w, func(sc scope) error {
+		sc.published = &published
+		return do(sc)
+	})
+	if err == nil && published && s.cfg.OnPublish != nil {
+		s.cfg.OnPublish()
+	}
+	return err
+}
+
+func (s *Store) transact(ctx context.Context, w wall, do func(scope) error) error {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	if s.pool == nil {
@@ -140,7 +154,7 @@ func (s *Store) write(ctx context.Context, w wall, do func(scope) error) error {
 	for range attempts {
 		var done bool
 		err = s.writer.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
-			failed := do(scope{tx, w})
+			failed := do(scope{db: tx, wall: w})
 			done = failed == nil
 			return failed
 		})

@@ -26,21 +26,18 @@ func (d *dispatcher) consider(l *lane) {
 	if l.mayStart(d.now) {
 		d.list(l)
 	}
+	if !l.more && len(l.queue) == 0 && l.seen < d.wakes && l.want > 0 {
+		// Something has happened since it was read. Reading it again is cheaper than giving it back and claiming
+		// it, so that is done until nothing is found.
+		l.more = true
+	}
 	if !l.closing && !l.hungry && !l.reading && l.more && l.slow == 0 && len(l.queue) <= l.want/2 {
 		l.hungry = true
 		d.hungry = append(d.hungry, l)
 	}
-	if !l.idle() {
-		return
+	if l.idle() {
+		d.leave(l)
 	}
-	if !l.closing && l.seen < d.wakes && l.want > 0 {
-		// Something has happened since it was read. Reading it again is cheaper than giving it back and claiming
-		// it; but only until nothing is found.
-		l.more = true
-		d.consider(l)
-		return
-	}
-	d.leave(l)
 }
 
 func (d *dispatcher) roomToFetch() int {
@@ -73,7 +70,7 @@ func (d *dispatcher) fetch() {
 	if len(lanes) == 0 {
 		return
 	}
-	d.fetching = true
+	d.fetching, d.fetchAt = true, d.now.Add(fetchGap)
 	d.call(func(ctx context.Context) func() {
 		due, err := d.w.cfg.Store.DueDeliveries(ctx, demands)
 		return func() {

@@ -9,6 +9,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -78,7 +81,7 @@ func (r *real) has(hook int, state domain.DeliveryState) bool {
 func (r *real) worker(s Store, change ...func(*Worker)) (w *Worker, stop func()) {
 	r.t.Helper()
 	unsealed := func(_ *domain.Webhook, sealed []byte) ([]byte, error) { return sealed, nil }
-	client := NewClient(NewURLPolicy(true), unsealed, 8)
+	client := NewClient(NewURLPolicy(true), unsealed, 64)
 	w = NewWorker(Config{Store: s, Client: client})
 	for _, c := range change {
 		c(w)
@@ -319,5 +322,78 @@ func BenchmarkWorker(b *testing.B) {
 				b.ReportMetric(float64(got.Load())/float64(b.N), "posts/event")
 			})
 		}
+	}
+}
+
+// BenchmarkWorkerLatency is the time from when an event is about to be published to its receiver, at 100 events a
+// second over 20 webhooks, and with two more of them that hang.
+func BenchmarkWorkerLatency(b *testing.B) {
+	for _, engine := range testkit.Engines() {
+		for _, hanging := range []int{0, 2} {
+			b.Run(fmt.Sprintf("%s/hanging=%d", engine.Name, hanging), func(b *testing.B) { benchLatency(b, engine, hanging) })
+		}
+	}
+}
+
+func benchLatency(b *testing.B, engine testkit.Engine, hanging int) {
+	const healthy = 20
+	got := make(chan time.Duration, b.N)
+	begun := time.Now()
+	end := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var body struct {
+			Data struct {
+				At time.Duration `json:"at"`
+			} `json:"data"`
+		}
+		if n, _ := strconv.Atoi(strings.TrimPrefix(r.URL.Path, "/")); n >= healthy {
+			<-end
+			return
+		}
+		if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
+			b.Error(err)
+		}
+		got <- time.Since(begun) - body.Data.At
+	}))
+	defer server.Close()
+	defer close(end)
+	r := newReal(b, engine, healthy+hanging, server.URL)
+	w, stop := r.worker(r.db, func(w *Worker) { w.cfg.Drain = time.Millisecond })
+	defer stop()
+	for i := range hanging { // they hang for a while already
+		for range 50 {
+			if _, err := r.publish(b.Context(), healthy+i, []byte(`{}`)); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	w.Wake()
+	b.ResetTimer()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	var publishing sync.WaitGroup
+	for i := range b.N {
+		<-tick.C
+		publishing.Go(func() {
+			hook := i % (healthy + hanging)
+			if _, err := r.publish(b.Context(), hook, fmt.Appendf(nil, `{"at":%d}`, time.Since(begun))); err != nil {
+				b.Error(err)
+			}
+			w.Wake()
+			if hook >= healthy {
+				got <- -1
+			}
+		})
+	}
+	publishing.Wait()
+	var all []time.Duration
+	for range b.N {
+		if d := <-got; d >= 0 {
+			all = append(all, d)
+		}
+	}
+	slices.Sort(all)
+	for _, p := range []int{50, 95, 99} {
+		b.ReportMetric(float64(all[len(all)*p/100].Microseconds())/1000, fmt.Sprintf("p%d-ms", p))
 	}
 }

@@ -39,8 +39,10 @@ const (
 	renewals = 3 // within a lease
 	// slowAfter is when an attempt begins to count as one that may hang.
 	slowAfter = time.Second
-	// claimGap is between two searches for lanes: at saturation every event wakes.
+	// claimGap is between two searches for lanes, fetchGap between two readings of them: at saturation every event
+	// wakes.
 	claimGap = 10 * time.Millisecond
+	fetchGap = 5 * time.Millisecond
 	// batchSize outcomes are settled at once, and fewer when the first of them has waited for batchDelay.
 	batchSize  = 100
 	batchDelay = 5 * time.Millisecond

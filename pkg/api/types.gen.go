@@ -62,6 +62,7 @@ const (
 	ErrorCodeRateLimitExceeded       ErrorCode = "rate_limit_exceeded"
 	ErrorCodeUnavailable             ErrorCode = "unavailable"
 	ErrorCodeUnsupportedMediaType    ErrorCode = "unsupported_media_type"
+	ErrorCodeWebhookDisabled         ErrorCode = "webhook_disabled"
 	ErrorCodeWebhookLimitReached     ErrorCode = "webhook_limit_reached"
 	ErrorCodeWebhookNotFound         ErrorCode = "webhook_not_found"
 	ErrorCodeWebhookOfInstance       ErrorCode = "webhook_of_instance"

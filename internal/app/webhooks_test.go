@@ -1,0 +1,174 @@
+package app_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pombal-api/pombal/internal/app"
+	"github.com/pombal-api/pombal/internal/domain"
+	"github.com/pombal-api/pombal/internal/testkit"
+	"github.com/pombal-api/pombal/internal/testkit/apitest"
+	"github.com/pombal-api/pombal/pkg/api"
+)
+
+func nearby(cfg *app.Config) { cfg.PrivateNetwork = true }
+
+// What happens to an instance reaches its own webhook and the account's, signed, and the list tells the same.
+func TestEventsReachWebhooks(t *testing.T) {
+	t.Parallel()
+	for _, engine := range testkit.Engines() {
+		t.Run(engine.Name, func(t *testing.T) {
+			t.Parallel()
+			wa := apitest.NewWhatsApp(t)
+			tenant := apitest.Start(t, engine, wa.Use, nearby).NewTenant(t)
+			ctx, all, own := t.Context(), apitest.NewReceiver(t), apitest.NewReceiver(t)
+			hook, err := tenant.API.Webhooks.Create(ctx, api.CreateWebhook{URL: all.URL + "/all", Events: []api.EventType{
+				api.EventTypeInstanceConnected, api.EventTypeInstanceDisconnected, api.EventTypeInstanceQRUpdated,
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			in, err := tenant.API.Instances.Create(ctx, api.CreateInstance{Name: "Sales", WebhookURL: new(own.URL + "/own"),
+				WebhookEvents: []api.WebhookEvent{api.WebhookEventInstanceConnected}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			tenant.Pair(t, in.ID, wa.Phone(t, "5511999990001"))
+			if err := tenant.API.Instances.Disconnect(ctx, in.ID, api.DisconnectInstance{}); err != nil {
+				t.Fatal(err)
+			}
+			got := inOrder(t, all.Wait(t, 3), hook.Secret)
+			if diff := cmp.Diff([]string{"instance.qr_updated", "instance.connected", "instance.disconnected"}, got); diff != "" {
+				t.Error(diff)
+			}
+			connected := event(t, own.Wait(t, 1)[0])
+			if connected.Event != "instance.connected" || connected.Sequence != 2 || connected.Data["phone"] != "5511999990001" || connected.Data["name"] != "Sales" {
+				t.Errorf("its own webhook got %+v", connected)
+			}
+			page, err := tenant.API.Events.List(ctx, api.ListEventsParams{})
+			if err != nil || len(page.Data) != 3 || page.Data[1].ID != connected.ID || !jsonEqual(t, page.Data[1].Data, connected.Data) {
+				t.Errorf("the list has %+v, %v", page, err)
+			}
+			checkLog(t, tenant, hook.ID, all)
+		})
+	}
+}
+
+// wireEvent is an event as a receiver reads it.
+type wireEvent struct {
+	ID, Event, AccountID, InstanceID string
+	Sequence                         int64
+	Data                             map[string]any
+}
+
+func event(t *testing.T, r apitest.Received) (e wireEvent) {
+	t.Helper()
+	if err := json.Unmarshal(r.Body, &e); err != nil || r.Header.Get("webhook-id") != e.ID {
+		t.Fatalf("%v in %s", err, r.Body)
+	}
+	return e
+}
+
+// inOrder checks the signatures and returns the types of what came, by sequence.
+func inOrder(t *testing.T, got []apitest.Received, secret string) (types []string) {
+	t.Helper()
+	var events []wireEvent
+	for _, r := range got {
+		if err := r.Verify(secret); err != nil {
+			t.Error(err)
+		}
+		events = append(events, event(t, r))
+	}
+	slices.SortFunc(events, func(a, b wireEvent) int { return int(a.Sequence - b.Sequence) })
+	for i, e := range events {
+		if e.Sequence != int64(i+1) {
+			t.Errorf("sequence %d at place %d", e.Sequence, i+1)
+		}
+		types = append(types, e.Event)
+	}
+	return types
+}
+
+func jsonEqual(t *testing.T, raw json.RawMessage, want map[string]any) bool {
+	t.Helper()
+	var got map[string]any
+	if err := json.Unmarshal(raw, &got); err != nil {
+		t.Fatal(err)
+	}
+	return cmp.Equal(want, got)
+}
+
+// checkLog looks at the log of a webhook whose three deliveries succeeded, and replays one of them.
+func checkLog(t *testing.T, tenant *apitest.Tenant, hook string, receiver *apitest.Receiver) {
+	t.Helper()
+	ctx := t.Context()
+	delivered := func() []api.WebhookLog {
+		page, err := tenant.API.Webhooks.Logs(ctx, hook, api.ListWebhookLogsParams{Status: api.ListWebhookLogsParamsStatusSuccess})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return page.Data
+	}
+	until(t, "three deliveries are logged", func() bool { return len(delivered()) == 3 })
+	log := delivered()[0]
+	if *log.StatusCode != http.StatusOK || log.State != api.DeliveryStateDelivered || log.RetryCount != 0 || log.Error != nil {
+		t.Errorf("logged %+v", log)
+	}
+	if _, err := tenant.API.Webhooks.ReplayLog(ctx, hook, log.ID); err != nil {
+		t.Fatal(err)
+	}
+	again := receiver.Wait(t, 4)[3]
+	if again.Header.Get("webhook-id") != log.EventID {
+		t.Errorf("replayed %s, want %s", again.Header.Get("webhook-id"), log.EventID)
+	}
+}
+
+// until waits for a condition.
+func until(t *testing.T, what string, so func() bool) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(20 * time.Second); !so(); <-tick.C {
+		if time.Now().After(end) {
+			t.Fatalf("it is not so that %s", what)
+		}
+	}
+}
+
+// A receiver that is gone for good gets nothing more, and its owner is told so.
+func TestWebhookThatIsGone(t *testing.T) {
+	t.Parallel()
+	for _, engine := range testkit.Engines() {
+		t.Run(engine.Name, func(t *testing.T) {
+			t.Parallel()
+			s := apitest.Start(t, engine, nearby)
+			tenant := s.NewTenant(t)
+			ctx, gone, other := t.Context(), apitest.NewReceiver(t), apitest.NewReceiver(t)
+			gone.Answer(http.StatusGone)
+			hook, err := tenant.API.Webhooks.Create(ctx, api.CreateWebhook{URL: gone.URL, Events: []api.EventType{api.EventTypeMessageRead}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err = tenant.API.Webhooks.Create(ctx, api.CreateWebhook{URL: other.URL, Events: []api.EventType{api.EventTypeWebhookDisabled}}); err != nil {
+				t.Fatal(err)
+			}
+			id, _ := domain.ParsePrefixed(domain.PrefixInstance, tenant.NewInstance(t, "one").ID)
+			read := []domain.Event{{InstanceID: id, Type: domain.EventMessageRead, At: time.Now(), Data: []byte(`{}`)}}
+			if err = s.App.Publish(ctx, tenant.Account.ID, read); err != nil {
+				t.Fatal(err)
+			}
+			if told := event(t, other.Wait(t, 1)[0]); told.Event != "webhook.disabled" || told.Data["webhookId"] != hook.ID || told.InstanceID != "" {
+				t.Errorf("the owner is told %+v", told)
+			}
+			got, err := tenant.API.Webhooks.Get(ctx, hook.ID)
+			if err != nil || got.Status != api.WebhookStatusDisabled || *got.DisabledReason != "gone" {
+				t.Errorf("the webhook is %+v, %v", got, err)
+			}
+		})
+	}
+}
