@@ -105,7 +105,8 @@ func (s *Store) WishRemoved(ctx context.Context, account, instance domain.ID, if
 		if err != nil {
 			return false, err
 		}
-		if link.NodeID == (uid{}) && link.DeviceJID == "" {
+		// One that is wanted may have been paired by a node that died before it could record that.
+		if link.NodeID == (uid{}) && link.DeviceJID == "" && !link.Wanted {
 			return true, removeLocked(sc, &in)
 		}
 		link.Remove, link.Desired = true, string(domain.DesiredDisconnected)
