@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -39,7 +38,7 @@ func mishaps() []mishap {
 	}
 	ban := refusal(402, 1)
 	ban.Attrs = map[string]string{"code": "101", "expire": "3600"}
-	again, reconnect, pairAnew, restart := (*patient).cutHangingLogin, (*patient).reconnect, (*patient).pairAnew, (*patient).restart
+	again, reconnect, pairAnew, restart := (*patient).cutHangingLogin, (*patient).reconnect, (*patient).pairAsUnknown, (*patient).restart
 	return []mishap{
 		{"cut", hang, nil, connecting, lost, again, 3, 0},
 		{"close frame", hang, strike(func(f *fakewa.Faults, n string) int { return f.CloseFrame(n, 1001) }), connecting, lost, again, 3, 0},
@@ -87,6 +86,17 @@ func (p *patient) cutHangingLogin(t *testing.T) {
 	p.waitFor(t, "a login that hangs", func() bool { return p.usedUp() && p.wa.Faults().Cut(p.number) > 0 })
 }
 
+// pairAsUnknown pairs an instance anew whose device WhatsApp does not know any more: the faults have only said so.
+func (p *patient) pairAsUnknown(t *testing.T) {
+	t.Helper()
+	for _, device := range p.phone.Devices() {
+		if err := p.phone.Unlink(device.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.pairAnew(t)
+}
+
 // unlink removes the device on the phone.
 func (p *patient) unlink(t *testing.T) {
 	t.Helper()
@@ -130,7 +140,9 @@ func TestFailures(t *testing.T) {
 		for _, m := range rows {
 			logins, refused = logins+m.logins, refused+m.refuse
 		}
-		if got := s.wa.Stats(); got.Logins != logins || got.LoginsRefused != refused {
+		// Where a pairing that is gone could not be forgotten in time, a second login finds that out.
+		got, slow := s.wa.Stats(), slowness > 1
+		if got.Logins != logins || got.LoginsRefused != refused && !(slow && got.LoginsRefused > refused) {
 			t.Errorf("WhatsApp has seen %d logins and refused %d, want %d and %d", got.Logins, got.LoginsRefused, logins, refused)
 		}
 	})
@@ -157,9 +169,9 @@ func (m *mishap) happen(t *testing.T, s *site) {
 		m.mend(p, t)
 	}
 	p.await(t, api.InstanceStatusConnected, "")
-	devices := slices.DeleteFunc(p.phone.Devices(), func(d fakewa.DeviceInfo) bool { return !d.Connected })
-	if len(devices) != 1 || (devices[0].ID == before) != st.Paired {
-		t.Errorf("in the end the phone's connected devices are %+v, device %d at first", devices, before)
+	devices := p.phone.Devices()
+	if len(devices) != 1 || !devices[0].Connected || (devices[0].ID == before) != st.Paired {
+		t.Errorf("in the end the phone's devices are %+v, device %d at first", devices, before)
 	}
 }
 
