@@ -153,4 +153,3 @@ func (w *world) held() (n int) {
 	}
 	return n
 }
-
