@@ -76,21 +76,24 @@ SELECT position, webhook_id FROM (
 INSERT INTO events (account_id, position, id, instance_id, sequence, at, type, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)`
 
 	dueLanesSQLite = `
-UPDATE webhook_lanes SET due_at = ?3 WHERE account_id = ?1 AND (due_at IS NULL OR due_at > ?3)
-    AND webhook_id IN (SELECT webhook_id FROM deliveries WHERE account_id = ?1 AND position > ?2)`
+UPDATE webhook_lanes SET due_at = ?3 WHERE account_id = ` + accountSQLite + ` AND (due_at IS NULL OR due_at > CAST(?3 AS integer))
+    AND webhook_id IN (SELECT webhook_id FROM deliveries WHERE account_id = ` + accountSQLite + ` AND position > CAST(?2 AS integer))`
+
+	// accountSQLite is a parameter that SQLite plans for once, see withCasts.
+	accountSQLite = `CAST(?1 AS blob)`
 )
 
 // fanOutSQLite is the middle of publishPostgres. The ids of deliveries sort like their events.
 func fanOutSQLite() string {
 	return `
 WITH given AS (
-    SELECT position, instance_id, type FROM events WHERE account_id = ?1 AND position > ?2
+    SELECT position, instance_id, type FROM events WHERE account_id = ` + accountSQLite + ` AND position > CAST(?2 AS integer)
 )
 INSERT INTO deliveries (account_id, id, webhook_id, position, created_at, next_at, took_ms, status_code, attempts, step, manual, state)
 SELECT ?1, unhex(printf('%012x7%03x%04x', ?4, (position >> 14) & 4095, 32768 | (position & 16383)) || hex(randomblob(6))),
     webhook_id, position, ?3, ?3, 0, 0, 0, 0, false, 'waiting'
-FROM (` + strings.ReplaceAll(eventMatching, "$", "?") + `
-    JOIN webhooks AS w ON w.account_id = ?1 AND w.instance_id = e.instance_id` + eventMatches + `) AS m`
+FROM (` + strings.ReplaceAll(eventMatching, "$1", accountSQLite) + `
+    JOIN webhooks AS w ON w.account_id = ` + accountSQLite + ` AND w.instance_id = e.instance_id` + eventMatches + `) AS m`
 }
 
 // PublishEvents adds events to the account, in one transaction and in their order. It fills in the account, and
@@ -98,6 +101,12 @@ FROM (` + strings.ReplaceAll(eventMatching, "$", "?") + `
 func (a *Account) PublishEvents(ctx context.Context, events []domain.Event) error {
 	if len(events) == 0 {
 		return nil
+	}
+	if err := completeEvents(a.id, events); err != nil {
+		return err
+	}
+	if a.s.pool != nil {
+		return a.publishTogether(ctx, events)
 	}
 	return a.s.write(ctx, a.wall(), func(sc scope) error { return publish(sc, events) })
 }

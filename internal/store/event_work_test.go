@@ -72,7 +72,8 @@ func deliverAll(t *testing.T, f *fixture, done *atomic.Bool, seen map[delivery]i
 			return
 		}
 		if len(lanes) == 0 {
-			if wait, err := f.NextDue(t.Context(), time.Hour); err != nil || last && wait == time.Hour {
+			wait, failed := f.NextDue(t.Context(), time.Hour)
+			if failed != nil || last && wait == time.Hour {
 				return
 			}
 			continue
@@ -149,9 +150,9 @@ func workOnce(t *testing.T, f *fixture, worker domain.ID, random *rand.Rand) err
 	var outcomes []domain.Outcome
 	var updates []domain.LaneUpdate
 	for _, l := range lanes {
-		list, err := f.DueDeliveries(t.Context(), []domain.LaneDemand{{Lane: l.Key(), Limit: 5}})
-		if err != nil {
-			return err
+		list, failure := f.DueDeliveries(t.Context(), []domain.LaneDemand{{Lane: l.Key(), Limit: 5}})
+		if failure != nil {
+			return failure
 		}
 		for _, d := range list {
 			o := delivered(l.Key(), d)

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"time"
 
 	"gorm.io/gorm"
@@ -31,7 +32,7 @@ type groupedWrite struct {
 func (s *Store) writeGrouped(ctx context.Context, w wall, do func(scope) error) error {
 	work := &groupedWrite{ctx: ctx, wall: w, do: do}
 	err := s.writes.do(ctx, work, func(next func() (*groupedWrite, bool)) {
-		(&group{s: s, ctx: context.WithoutCancel(ctx)}).run(next)
+		(&group{s: s, ctx: context.WithoutCancel(ctx)}).run(next) //nolint:contextcheck // each work brings its own
 	})
 	switch {
 	case err != nil:
@@ -69,6 +70,20 @@ func (g *group) run(next func() (*groupedWrite, bool)) {
 	g.fail(g.tx.Commit().Error)
 }
 
+// begin opens a transaction that knows the prepared statements.
+func (g *group) begin() error {
+	g.s.prepared.prepare(g.ctx)
+	tx := g.s.writer.WithContext(g.ctx).Begin()
+	if tx.Error != nil {
+		return tx.Error
+	}
+	if plain, ok := tx.Statement.ConnPool.(*sql.Tx); ok {
+		tx.Statement.ConnPool = &preparedTx{plain, g.s.prepared, map[string]*sql.Stmt{}}
+	}
+	g.tx = tx
+	return nil
+}
+
 // fail gives the works done so far the error of their commit.
 func (g *group) fail(err error) {
 	for _, work := range g.done {
@@ -80,11 +95,9 @@ func (g *group) fail(err error) {
 // add does a work, and undoes it if it fails.
 func (g *group) add(work *groupedWrite) {
 	if g.tx == nil {
-		tx := g.s.writer.WithContext(g.ctx).Begin()
-		if work.err = tx.Error; work.err != nil {
+		if work.err = g.begin(); work.err != nil {
 			return
 		}
-		g.tx = tx
 	}
 	shared := len(g.done) > 0 // or else undoing the work is undoing everything
 	if shared {

@@ -83,7 +83,7 @@ func groupedChange(t *testing.T, f wallFixture, gone context.Context, i int) (ok
 		case 1:
 			return failure
 		case 2:
-			panic(failure)
+			panic(failure) //nolint:forbidigo // which is to reach the caller
 		}
 		return nil
 	})

@@ -36,7 +36,7 @@ const (
 	passOriginAllowed   pass = "a preflight asks whether any account lists an origin"
 	passSweep           pass = "the sweep finds and removes what has expired"
 	passLinks           pass = "nodes find the connections to look after"
-	passHeads           pass = "a node asks which accounts have new events"
+	passHeads           pass = "nodes ask which accounts have new events"
 )
 
 // covers reports whether the pass is meant for a statement on a table.

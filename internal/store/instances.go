@@ -179,7 +179,7 @@ func (a *Account) UpdateInstance(ctx context.Context, id domain.ID, patch domain
 		patchInstance(&in, patch)
 		if !sameSettings(&before, &in) {
 			in.UpdatedAt, in.Version = truncated(at), in.Version+1
-			if err := saveSettings(sc, &in); err != nil {
+			if err = saveSettings(sc, &in); err != nil {
 				return domain.Instance{}, err
 			}
 		}

@@ -32,9 +32,11 @@ func (s *Store) openSQLite(ctx context.Context) error {
 	}
 	// Two pools, because a transaction that reads before it writes fails when another one has written in
 	// between. So whoever may write waits for the one connection, and begins by taking the write lock.
-	if s.writer, _, err = s.openSQLitePool(ctx, path, url.Values{"_txlock": {"immediate"}}, 1); err != nil {
+	var writer *sql.DB
+	if s.writer, writer, err = s.openSQLitePool(ctx, path, url.Values{"_txlock": {"immediate"}}, 1); err != nil {
 		return err
 	}
+	s.prepared = newPreparedWrites(writer)
 	readers := max(4, runtime.GOMAXPROCS(0))
 	s.reader, s.pages, err = s.openSQLitePool(ctx, path, url.Values{"_query_only": {"1"}}, readers)
 	return err

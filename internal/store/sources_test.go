@@ -17,6 +17,7 @@ func TestSources_StatementsPastTheWall(t *testing.T) {
 	allowed := []string{
 		"byhand.go",       // what GORM cannot compose, for one account
 		"group_sqlite.go", // savepoints
+		"prepared_sqlite.go",
 		// what workers do for all accounts, see TestCrossing
 		"lane_byhand.go", "lane_sqlite.go", "delivery_settle_postgres.go", "delivery_settle_sqlite.go",
 		"rate.go",                                    // leases, which belong to nobody

@@ -52,8 +52,13 @@ type Store struct {
 	// pages is the pool of list pages on SQLite, the one under reader; nil on PostgreSQL.
 	pages *sql.DB
 
-	writes  turns[*groupedWrite] // SQLite only
-	shapes  sync.Map             // pageShape -> *pageQuery
+	// writes and prepared are for SQLite only.
+	writes   turns[*groupedWrite]
+	prepared *preparedWrites
+	// publications are for PostgreSQL only.
+	publications publications
+
+	shapes  sync.Map // pageShape -> *pageQuery
 	windows rateWindows
 	// pageRows keeps *sqlitePageRow for the next page.
 	pageRows sync.Pool
@@ -92,6 +97,9 @@ func (s *Store) Close() error {
 		}
 		return true
 	})
+	if s.prepared != nil {
+		errs = append(errs, s.prepared.close())
+	}
 	for i := len(s.closers) - 1; i >= 0; i-- {
 		errs = append(errs, s.closers[i]())
 	}

@@ -231,7 +231,7 @@ func saveWebhook(sc scope, before, w *domain.Webhook) error {
 	switch {
 	case w.Status == domain.WebhookDisabled && before.Status != w.Status:
 		return idleLane(sc, w.ID)
-	case w.FailingSince.IsZero() && !(before.FailingSince.IsZero() && before.Status == w.Status):
+	case w.FailingSince.IsZero() && (!before.FailingSince.IsZero() || before.Status != w.Status):
 		return freshLane(sc, w.ID)
 	}
 	return nil
