@@ -109,7 +109,7 @@ func (c *customer) live(ctx context.Context, mine []*subject) error {
 	for pause(ctx, scale*time.Duration(20+c.random.IntN(180))*time.Millisecond) {
 		x := mine[c.random.IntN(len(mine))]
 		if err := c.act(late, x); err != nil {
-			return fmt.Errorf("%s: %w", x.id, err)
+			return fmt.Errorf("%w\n%s", err, c.site.explain(late, x))
 		}
 	}
 	return nil

@@ -71,7 +71,7 @@ func randomDeaths(t *testing.T, nodes, instances int, run func(*hangman)) {
 		t.Error(err)
 	}
 	began := time.Now()
-	if err := retry(t.Context(), 2*lease, func() error { return s.checkTruth(t.Context(), subjects) }); err != nil {
+	if err := s.awaitTruth(t.Context(), 2*lease, subjects); err != nil {
 		t.Error(err)
 	}
 	t.Logf("seed %d: %s; all was right %v after the end", seed, h, time.Since(began).Round(time.Millisecond))

@@ -20,7 +20,7 @@ func TestHandOver(t *testing.T) {
 	ended := time.Now()
 	gone := s.nodes[0]
 	s.nodes = s.nodes[1:]
-	eventually(t, 5*time.Second, func() error { return s.checkTruth(t.Context(), subjects) })
+	s.mustBeTrue(t, 5*time.Second, subjects)
 	t.Logf("the node stopped in %v, and everything was on the other one after %v",
 		ended.Sub(began).Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
 	watch.check(t, map[string]time.Duration{twice: 0, unowned: 3 * time.Second, idle: 3 * time.Second, away: 5 * time.Second})
@@ -40,7 +40,7 @@ func TestHandOver(t *testing.T) {
 	})
 	t.Logf("the new node had its share after %v", time.Since(began).Round(time.Millisecond))
 	pause(t.Context(), 3*time.Second) // whether it goes on
-	eventually(t, 5*time.Second, func() error { return s.checkTruth(t.Context(), subjects) })
+	s.mustBeTrue(t, 5*time.Second, subjects)
 	moves := s.wa.Stats().Logins - logins
 	t.Logf("%d of %d instances moved to the new node", moves, len(subjects))
 	if moves > (len(subjects)+1)/2 {

@@ -49,5 +49,5 @@ func TestLateLogin(t *testing.T) {
 	if waiting == 0 {
 		t.Error("the node was frozen too early or too late: it proves nothing")
 	}
-	eventually(t, 20*time.Second, func() error { return s.checkTruth(t.Context(), subjects) })
+	s.mustBeTrue(t, 20*time.Second, subjects)
 }

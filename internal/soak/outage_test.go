@@ -35,7 +35,7 @@ func TestDatabaseOutage(t *testing.T) {
 			s.suffer(t, subjects, soak(5*time.Second, 30*time.Second))
 			pg.Start()
 			began := time.Now()
-			eventually(t, 10*time.Second, func() error { return s.checkTruth(t.Context(), subjects) })
+			s.mustBeTrue(t, 10*time.Second, subjects)
 			t.Logf("all was right %v after the database was back", time.Since(began).Round(10*time.Millisecond))
 
 			unlinked, cut := subjects[0].number, subjects[1].number
@@ -78,8 +78,9 @@ func (s *site) awaitBalance(tb testing.TB, subjects []*subject) {
 				return fmt.Errorf("the nodes hold %v", held)
 			}
 		}
-		return s.checkTruth(tb.Context(), subjects)
+		return nil
 	})
+	s.mustBeTrue(tb, lease, subjects)
 }
 
 // suffer lasts as long as the outage. In its middle one phone unlinks its device and one connection is cut.
@@ -139,10 +140,10 @@ func (s *site) checkUse(t *testing.T, subjects []*subject) {
 		t.Fatalf("pair again: %v", err)
 	}
 	x.setLinked(true)
-	eventually(t, 10*time.Second, func() error { return s.checkTruth(ctx, subjects) })
+	s.mustBeTrue(t, 10*time.Second, subjects)
 	if err := b.Instances.Disconnect(ctx, x.id, api.DisconnectInstance{}); err != nil {
 		t.Errorf("disconnect: %v", err)
 	}
 	x.setLinked(false)
-	eventually(t, 10*time.Second, func() error { return s.checkTruth(ctx, subjects) })
+	s.mustBeTrue(t, 10*time.Second, subjects)
 }

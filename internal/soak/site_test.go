@@ -83,8 +83,14 @@ func (s *site) prepare(tb testing.TB, cfg app.Config) {
 	if err = errors.Join(err, operator.Close()); err != nil {
 		tb.Fatal(err)
 	}
-	// Who is who: a row of a node gets the name of the process that made it.
-	s.exec(tb, "ALTER TABLE nodes ADD COLUMN soak_process text NOT NULL DEFAULT current_setting('application_name')")
+	// Who is who: a row of a node gets the name of the process that made it. And who did what, for explain.
+	s.exec(tb, `ALTER TABLE nodes ADD COLUMN soak_process text NOT NULL DEFAULT current_setting('application_name');
+		CREATE TABLE soak_history AS SELECT clock_timestamp() AS at, ''::text AS process, l.* FROM instance_links l LIMIT 0;
+		CREATE FUNCTION soak_note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+			INSERT INTO public.soak_history SELECT clock_timestamp(), current_setting('application_name'), NEW.*;
+			RETURN NULL;
+		END $$;
+		CREATE TRIGGER soak_note AFTER INSERT OR UPDATE ON instance_links FOR EACH ROW EXECUTE FUNCTION soak_note()`)
 }
 
 func (s *site) exec(tb testing.TB, sql string) {
