@@ -35,7 +35,8 @@ type App struct {
 	logs    *logBuffer
 	core    *core
 	links   *sessions
-	urls    *webhook.URLPolicy // what customers may make this node call
+	urls    *webhook.URLPolicy // where customers' webhooks may be
+	proxies *webhook.URLPolicy // and their proxies, which reach whatever is behind them
 	limiter *ratelimit.Limiter
 	hooks   *webhook.Client
 	worker  *webhook.Worker
@@ -64,7 +65,7 @@ func Open(ctx context.Context, cfg Config, logTo io.Writer) (*App, error) {
 	}
 	a := &App{
 		cfg: cfg, logs: newLogBuffer(logTo), metrics: prometheus.NewRegistry(),
-		urls: webhook.NewURLPolicy(cfg.PrivateNetwork, cfg.WebhookCIDRs...),
+		urls: webhook.NewURLPolicy(cfg.PrivateNetwork, cfg.WebhookCIDRs...), proxies: webhook.NewURLPolicy(cfg.PrivateNetwork),
 	}
 	a.log = slog.New(slog.NewJSONHandler(a.logs, &slog.HandlerOptions{Level: cfg.LogLevel}))
 	if err := a.open(ctx); err != nil {
@@ -129,7 +130,7 @@ func (a *App) newAPI() (*httpapi.Server, error) {
 		EventHeads:       c.store.EventHeads,
 		TryWebhook:       a.hooks.Try,
 		CheckWebhookURL:  a.urls.Check,
-		CheckProxyURL:    a.urls.CheckProxy,
+		CheckProxyURL:    a.proxies.CheckProxy,
 		Ready:            c.store.Ready,
 		Mount:            []func(*echo.Echo){mountEvolution},
 		Metrics:          a.metrics,

@@ -45,7 +45,7 @@ type Config struct {
 	DrainDelay     time.Duration  `env:"POMBAL_DRAIN_DELAY" default:"0s" help:"How long /readyz fails before the API stops accepting, so that load balancers notice."`
 	ShutdownGrace  time.Duration  `env:"POMBAL_SHUTDOWN_GRACE" default:"15s" help:"How long requests may take to finish after SIGTERM."`
 	NodeCapacity   int            `env:"POMBAL_NODE_CAPACITY" default:"1500" help:"How many instances this node keeps connected at most; 0 for 1500."`
-	WebhookCIDRs   []netip.Prefix `env:"POMBAL_WEBHOOK_CIDRS" help:"Networks beside the public Internet that webhooks and proxies of customers may lead to, such as 10.20.0.0/16." placeholder:"CIDR"`
+	WebhookCIDRs   []netip.Prefix `env:"POMBAL_WEBHOOK_CIDRS" help:"Networks beside the public Internet that webhooks of customers may lead to, such as 10.20.0.0/16." placeholder:"CIDR"`
 	LogLevel       slog.Level     `env:"POMBAL_LOG_LEVEL" default:"INFO" help:"DEBUG, INFO, WARN or ERROR."`
 
 	// PrivateNetwork lets webhooks and proxies point at this machine and its network. Only dev sets it.

@@ -35,7 +35,7 @@ func (a *App) openSessions(ctx context.Context) (*sessions, error) {
 		options = append(options, whatsapp.Sandbox(box.Addr, box.RootKey))
 	}
 	cfg := a.cfg.devices(a.log)
-	cfg.ProxyControl = a.urls.Control
+	cfg.ProxyControl = a.proxies.Control
 	driver, err := whatsapp.Open(ctx, cfg, options...)
 	if err != nil {
 		return nil, err

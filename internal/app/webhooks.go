@@ -10,8 +10,8 @@ import (
 	"github.com/pombal-api/pombal/internal/webhook"
 )
 
-// hooksPerHost is how many idle connections are kept for a webhook.
-const hooksPerHost = 8
+// hooksPerHost is how many idle connections are kept for a host: many customers may have theirs at the same one.
+const hooksPerHost = 64
 
 // openWebhooks makes the client that calls webhooks, and the worker that delivers events with it. Nothing is
 // delivered before the worker runs.
