@@ -39,7 +39,7 @@ func TestEventsReachWebhooks(t *testing.T) {
 				t.Fatal(err)
 			}
 			tenant.Pair(t, in.ID, wa.Phone(t, "5511999990001"))
-			if err := tenant.API.Instances.Disconnect(ctx, in.ID, api.DisconnectInstance{}); err != nil {
+			if err = tenant.API.Instances.Disconnect(ctx, in.ID, api.DisconnectInstance{}); err != nil {
 				t.Fatal(err)
 			}
 			got := inOrder(t, all.Wait(t, 3), hook.Secret)

@@ -25,7 +25,7 @@ func (s *Server) listWebhookLogs(ctx context.Context, p *domain.Principal, req *
 	}
 	scope := listScope("webhook-logs", p, req.ID, string(q.Status), deref(q.EventID))
 	request := domain.PageRequest{Limit: q.Limit}
-	if err := s.applyCursor(&request, scope, deref(q.Cursor)); err != nil {
+	if err = s.applyCursor(&request, scope, deref(q.Cursor)); err != nil {
 		return api.WebhookLogPage{}, err
 	}
 	items, info, err := account.Deliveries(ctx, id, request, filter)

@@ -186,7 +186,7 @@ func (s *Server) changeWebhook(ctx context.Context, p *domain.Principal, text st
 	if err != nil {
 		return api.WebhookEnvelope{}, err
 	}
-	if err := s.checkURL("url", deref(patch.URL)); err != nil {
+	if err = s.checkURL("url", deref(patch.URL)); err != nil {
 		return api.WebhookEnvelope{}, err
 	}
 	w, err := account.UpdateWebhook(ctx, id, patch, 0, s.now())

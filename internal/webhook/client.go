@@ -165,11 +165,11 @@ func (c *Client) exchange(ctx context.Context, r request, at time.Time, out *rep
 	}
 	req.Header = http.Header{"Content-Type": {"application/json"}, "User-Agent": {userAgent}}
 	Sign(req.Header, r.secrets, id, at, body)
-	res, err := c.pooled.RoundTrip(req)
+	res, err := c.pooled.RoundTrip(req) //nolint:bodyclose // whoever reads the answer closes it
 	if err != nil && reused.Load() && !answered.Load() && ctx.Err() == nil {
 		again := req.Clone(ctx)
 		again.Body = io.NopCloser(bytes.NewReader(body))
-		res, err = c.fresh.RoundTrip(again)
+		res, err = c.fresh.RoundTrip(again) //nolint:bodyclose // as above
 	}
 	if err != nil {
 		return err

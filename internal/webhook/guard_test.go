@@ -115,8 +115,8 @@ func trap(t *testing.T) (port string, connections *atomic.Int32) {
 	go func() {
 		defer close(done)
 		for {
-			conn, err := l.Accept()
-			if err != nil {
+			conn, failed := l.Accept()
+			if failed != nil {
 				return
 			}
 			connections.Add(1)

@@ -162,13 +162,13 @@ func (u *unreliable) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusInternalServerError)
 		return
 	case n < 15:
-		panic(http.ErrAbortHandler)
+		panic(http.ErrAbortHandler) //nolint:forbidigo // it is how a handler breaks off
 	case n < 17:
 		<-r.Context().Done()
 		return
 	case n < 19:
 		u.accept(body.ID) // and nobody hears of it
-		panic(http.ErrAbortHandler)
+		panic(http.ErrAbortHandler) //nolint:forbidigo // it is how a handler breaks off
 	}
 	u.accept(body.ID)
 	w.WriteHeader(http.StatusNoContent)

@@ -76,8 +76,8 @@ func (d *dispatcher) startNext(list *[]*lane) {
 	d.young = append(d.young, t)
 	r := request{webhook: new(l.Webhook), secrets: l.secrets.at(d.now, &l.Webhook), event: &t.delivery.Event}
 	d.pending.Go(func() { // run waits for it
-		reply, err := d.w.sender.send(d.tryCtx, r)
-		d.inbox <- func() { d.finished(t, reply, err) }
+		answer, err := d.w.sender.send(d.tryCtx, r)
+		d.inbox <- func() { d.finished(t, answer, err) }
 	})
 	d.consider(l)
 }
