@@ -112,7 +112,7 @@ func (s *Server) disconnectInstance(ctx context.Context, p *domain.Principal, re
 	}
 	s.log.LogAttrs(ctx, slog.LevelInfo, "instance disconnected by its owner", slog.String("account", in.AccountID.String()),
 		slog.String("instance", in.ID.String()), slog.String("reason", req.Body.Reason))
-	if st.Status != domain.StatusDisconnected {
+	if !st.Settled || st.Status != domain.StatusDisconnected {
 		return acknowledge("Instance is being disconnected"), nil
 	}
 	return acknowledge("Instance disconnected successfully"), nil
