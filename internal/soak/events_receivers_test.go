@@ -177,8 +177,8 @@ func (r *receivers) count() (n int) {
 	return n
 }
 
-// account holds what was accepted against what has happened. It fails on the first event that is neither accepted
-// nor in listed, for any endpoint.
+// account holds what was accepted against what has happened, and counts what is neither accepted nor listed, by the
+// path of the endpoint.
 func (r *receivers) account(events []api.Event, listed map[string]map[string]bool) (missing, total int) {
 	for _, e := range r.all {
 		e.mu.Lock()

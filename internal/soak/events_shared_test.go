@@ -109,7 +109,7 @@ func (o *office) claims() map[string]string {
 	return claims
 }
 
-// settled waits until every event is accepted, and nothing is claimed.
+// settled is an error until every event is accepted and nothing is claimed.
 func (o *office) settled(r *receivers) error {
 	for _, e := range r.all {
 		if !o.complete(e) {
