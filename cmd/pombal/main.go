@@ -31,6 +31,8 @@ type cli struct {
 	Serve       serveCmd       `cmd:"" help:"Serve the API, configured by the environment."`
 	Migrate     migrateCmd     `cmd:"" help:"Bring the database up to date."`
 	Instances   instancesCmd   `cmd:"" help:"Create, connect and manage instances, through the API of a server."`
+	Events      eventsCmd      `cmd:"" help:"Follow what happens, through the API of a server."`
+	Webhooks    webhooksCmd    `cmd:"" help:"Bring events to this machine; manage webhooks and see what became of deliveries."`
 	Phone       phoneCmd       `cmd:"" help:"Play the phones and contacts of dev's fake WhatsApp: scan codes, write messages."`
 	Accounts    accountsCmd    `cmd:"" help:"Create and list accounts."`
 	Keys        keysCmd        `cmd:"" help:"Create, list and revoke API keys."`

@@ -195,6 +195,211 @@ export interface Page<T> extends AsyncIterable<T> {
  */
 export interface PagePromise<T> extends Promise<Page<T>>, AsyncIterable<T> {}
 
+/** What can happen: to a message or an instance, or to a webhook. */
+export type EventType = WebhookEvent | 'webhook.failing' | 'webhook.disabled';
+
+/** Something that happened. */
+export interface Event {
+  /** `evt_…` */
+  id: string;
+  event: EventType;
+  timestamp: Timestamp;
+  accountId: string;
+  /** To which instance it happened; `null` for events of the account. */
+  instanceId: string | null;
+  /** Counts the events of the instance without gaps; `null` for events of the account. */
+  sequence: number | null;
+  /** What is known about it; its fields depend on the type, and more may be added. */
+  data: Record<string, any>;
+}
+
+/** Which events to list. A property that is `undefined` or `null` is left out. */
+export interface ListEventsParams {
+  /** The id of the last event that you have. Default: begin with the oldest. */
+  after?: string | null;
+  /** Only these types. Default: all. */
+  types?: EventType[] | string | null;
+  /** Only those of this instance. */
+  instanceId?: string | null;
+  /** Events per page, 1 to 500. Default 100. */
+  limit?: number | null;
+}
+
+/** Which events to follow. */
+export interface StreamEventsParams {
+  /** The id of the last event that you have. Default: begin with what happens from now on. */
+  after?: string | null;
+  /** Only these types. Default: all. */
+  types?: EventType[] | string | null;
+  /** Only those of this instance. */
+  instanceId?: string | null;
+}
+
+/** What may be said about a stream. */
+export interface StreamOptions {
+  /** Ends the stream, which then throws the signal's reason. */
+  signal?: AbortSignal | undefined;
+  /** More headers. They replace the SDK's own of the same name. */
+  headers?: Headers | Record<string, string> | Iterable<[string, string]> | undefined;
+}
+
+/** An endpoint that gets events. */
+export interface Webhook {
+  /** `wh_…` */
+  id: string;
+  name: string | null;
+  url: string;
+  /** Whose events it gets; `null` for those of all instances. */
+  instanceId: string | null;
+  events: EventType[];
+  status: 'active' | 'disabled';
+  /** `by_owner`, `gone` (the receiver answered 410) or `failing` (for five days); `null` while it is active. */
+  disabledReason: string | null;
+  timeoutSeconds: number;
+  /** Whether it is an instance's own `webhookUrl`, and changes with it. */
+  ofInstance: boolean;
+  /** Since when every attempt has failed. */
+  failingSince: Timestamp | null;
+  createdAt: Timestamp;
+  updatedAt: Timestamp;
+}
+
+/** A webhook with its secret, which is shown this once. */
+export interface WebhookWithSecret extends Webhook {
+  secret: string;
+}
+
+/** A new webhook. */
+export interface CreateWebhook {
+  name?: string | null;
+  /** A public http or https address. */
+  url: string;
+  /** Default: the events of all instances. */
+  instanceId?: string | null;
+  events: EventType[];
+  /** 16 to 255 visible ASCII characters. Default: one is made. */
+  secret?: string;
+  /** How long the receiver may take, 5 to 30. Default 5. */
+  timeoutSeconds?: number;
+}
+
+/** All that can be set of a webhook; what is absent becomes the default. */
+export interface ReplaceWebhook extends Omit<CreateWebhook, 'secret'> {
+  /** Default `active`. */
+  status?: 'active' | 'disabled';
+}
+
+/** What to change of a webhook; absent fields stay. `null` clears `name` and `instanceId`. */
+export type UpdateWebhook = Partial<ReplaceWebhook>;
+
+/** What became of a test event. A receiver that fails is no error of the call. */
+export interface WebhookTestResult {
+  status: 'success' | 'failed';
+  statusCode: number | null;
+  /** Milliseconds. */
+  responseTime: number;
+  error: string | null;
+  payload: Event;
+}
+
+/** One event for one webhook. */
+export interface WebhookLog {
+  /** `log_…` */
+  id: string;
+  event: EventType;
+  eventId: string;
+  instanceId: string | null;
+  /** The result of the latest attempt. */
+  status: 'success' | 'failed' | 'pending';
+  state: 'waiting' | 'delivered' | 'exhausted';
+  statusCode: number | null;
+  /** Milliseconds. */
+  responseTime: number | null;
+  /** For people. */
+  error: string | null;
+  /** The same for programs. */
+  failure: string | null;
+  /** How many attempts followed the first. */
+  retryCount: number;
+  nextRetryAt: Timestamp | null;
+  timestamp: Timestamp;
+}
+
+/** One HTTP request of a delivery. */
+export interface WebhookAttempt {
+  /** 1 is the first. */
+  number: number;
+  timestamp: Timestamp;
+  statusCode: number | null;
+  /** Milliseconds. */
+  responseTime: number;
+  error: string | null;
+  failure: string | null;
+  /** The beginning of the answer, at most 16 KiB. */
+  response: string | null;
+  /** Whether somebody asked for it. */
+  manual: boolean;
+}
+
+/** A delivery with its event and all its attempts, oldest first. */
+export interface WebhookLogDetail extends WebhookLog {
+  payload: Event;
+  attempts: WebhookAttempt[];
+}
+
+/** Which deliveries to list. */
+export interface ListWebhookLogsParams {
+  status?: 'success' | 'failed' | 'waiting' | 'exhausted' | null;
+  eventId?: string | null;
+  /** Deliveries per page, 1 to 100. Default 50. */
+  limit?: number | null;
+  cursor?: string | null;
+}
+
+/** Which page of a plain list. */
+export interface ListParams {
+  /** Items per page, 1 to 100. Default 50. */
+  limit?: number | null;
+  /** Items to skip. Not together with `cursor`. Default 0. */
+  offset?: number | null;
+  /** The `nextCursor` of the page before. */
+  cursor?: string | null;
+}
+
+/** A URL through which another program sends messages from an instance without a key. */
+export interface InboundWebhook {
+  /** `whin_…` */
+  id: string;
+  name: string;
+  instanceId: string;
+  /** The last four characters of its token. */
+  lastFour: string;
+  createdAt: Timestamp;
+}
+
+/** An inbound webhook with its URL, which is shown this once: whoever has it can send. */
+export interface InboundWebhookWithUrl extends InboundWebhook {
+  url: string;
+}
+
+/** Where a page is in a list without a known end. */
+export interface CursorPagination {
+  /** Whether there is more behind this page now. */
+  hasMore: boolean;
+  /** What to ask for the page behind this one with. */
+  nextCursor: string | null;
+}
+
+/** A page of a list without a known end. Iterating it with `for await` yields its items and those of all later pages. */
+export interface CursorPage<T> extends AsyncIterable<T> {
+  success: true;
+  data: T[];
+  pagination: CursorPagination;
+}
+
+/** Like `PagePromise`, for a list without a known end. */
+export interface CursorPagePromise<T> extends Promise<CursorPage<T>>, AsyncIterable<T> {}
+
 /** The answer of a call that leaves nothing to return. */
 export interface Acknowledgement {
   success: true;
@@ -275,11 +480,75 @@ export interface Instances {
   removeProxy(id: string, options?: RequestOptions): Promise<Acknowledgement>;
 }
 
+/** The calls under `/v1/webhooks`. Each rejects with an `EnviaAIError` when it fails. */
+export interface Webhooks {
+  /** One page of the account's webhooks, oldest first, or with `for await` all of them. */
+  list(params?: ListParams, options?: RequestOptions): PagePromise<Webhook>;
+  get(id: string, options?: RequestOptions): Promise<Webhook>;
+  /** The secret, which `verifyWebhook` needs, is in the result and nowhere else. */
+  create(body: CreateWebhook, options?: CreateOptions): Promise<WebhookWithSecret>;
+  update(id: string, body: UpdateWebhook, options?: RequestOptions): Promise<Webhook>;
+  replace(id: string, body: ReplaceWebhook, options?: RequestOptions): Promise<Webhook>;
+  delete(id: string, options?: RequestOptions): Promise<Acknowledgement>;
+  /** A new secret. The old one signs beside it for `overlapSeconds`, by default a day, in `webhook-signature`. */
+  rotateSecret(id: string, body?: { secret?: string; overlapSeconds?: number }, options?: CreateOptions): Promise<WebhookWithSecret>;
+  /** Sends the receiver a made-up event at once; by default a received message. */
+  test(id: string, body?: { event?: EventType }, options?: RequestOptions): Promise<WebhookTestResult>;
+  /** One page of the deliveries, newest first, or with `for await` all of them. */
+  getLogs(id: string, params?: ListWebhookLogsParams, options?: RequestOptions): CursorPagePromise<WebhookLog>;
+  getLog(id: string, logId: string, options?: RequestOptions): Promise<WebhookLogDetail>;
+  /** Delivers an event again, whatever became of it before. */
+  replayLog(id: string, logId: string, options?: RequestOptions): Promise<{ replayed: number }>;
+  /** Delivers all events since a time again whose latest attempt failed. */
+  replay(id: string, body: { since: Timestamp | Date }, options?: RequestOptions): Promise<{ replayed: number }>;
+  createInbound(body: { name: string; instanceId: string }, options?: CreateOptions): Promise<InboundWebhookWithUrl>;
+  listInbound(params?: ListParams, options?: RequestOptions): PagePromise<InboundWebhook>;
+  deleteInbound(id: string, options?: RequestOptions): Promise<Acknowledgement>;
+}
+
+/** The calls under `/v1/events`. */
+export interface Events {
+  /** One page of events, oldest first, or with `for await` all that have happened until now. */
+  list(params?: ListEventsParams, options?: RequestOptions): CursorPagePromise<Event>;
+  /**
+   * Events as they happen, for `for await`. It connects again by itself, behind the last event, when the
+   * connection breaks, is silent for 45 seconds or is ended by the server. It throws an error that would
+   * not pass, such as one with status 401, 403 or 404; and, before the first connection stands, one that
+   * did not pass within `maxRetries`.
+   */
+  stream(params?: StreamEventsParams, options?: StreamOptions): AsyncGenerator<Event, void, void>;
+}
+
+/** A request that says it is a webhook. */
+export interface SignedWebhook {
+  /** The body as it came. A parsed one works too: it is then what `JSON.stringify` makes of it. */
+  payload: string | ArrayBuffer | ArrayBufferView | Record<string, unknown>;
+  /** All headers of the request. */
+  headers: Headers | Record<string, string | string[] | undefined>;
+  /** As it was shown when the webhook was created, or in its `whsec_` form. */
+  secret?: string | string[] | undefined;
+  /** During a rotation: the new and the old one. */
+  secrets?: string[] | undefined;
+}
+
+/**
+ * Resolves with the event when the request was sent by the owner of one of the secrets. Otherwise it rejects
+ * with an `EnviaAIError` of the code `webhook_unsigned`, `webhook_signature`, `webhook_time` (not within
+ * five minutes of now) or `webhook_secret` (no given text can be a secret).
+ *
+ * It checks the three headers of Standard Webhooks. Only when there is none of them, it checks
+ * `X-EnviaAI-Signature`, which covers the body alone: whoever has once seen such a request can send it again at
+ * any time. In either case drop events whose id you have already dealt with.
+ */
+export function verifyWebhook(webhook: SignedWebhook): Promise<Event>;
+
 /** The API client. Make one per process and share it. */
 export class EnviaAI {
   /** Throws an `EnviaAIError` when an option cannot be right, such as a missing key. */
   constructor(options?: ClientOptions);
   readonly instances: Instances;
+  readonly webhooks: Webhooks;
+  readonly events: Events;
 }
 
 /** One field of a request that was refused. */

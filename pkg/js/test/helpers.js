@@ -30,6 +30,12 @@ export async function serve(t, answers, options = {}) {
   return { requests, baseUrl, client: new EnviaAI({ apiKey: KEY, baseUrl, ...options }) };
 }
 
+/** Starts a server that takes every request, as a receiver of webhooks does, and keeps it. */
+export async function receive(t) {
+  const { requests, baseUrl } = await serve(t, [{ body: {} }]);
+  return { requests, url: `${baseUrl}/hook` };
+}
+
 export function send(response, { status = 200, body, headers = {} }) {
   const text = typeof body === 'string' ? body : JSON.stringify(body);
   response.writeHead(status, { 'Content-Type': 'application/json', ...headers }).end(text);

@@ -5,8 +5,8 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import test from 'node:test';
-import { EnviaAI, EnviaAIError } from '../pombal.js';
-import { rejection } from './helpers.js';
+import { EnviaAI, EnviaAIError, verifyWebhook } from '../pombal.js';
+import { receive, rejection } from './helpers.js';
 import { sampleAnswer, snippets } from './seedpage.js';
 
 const dev = JSON.parse(process.env.POMBAL_TEST_DEV ?? 'null');
@@ -105,6 +105,64 @@ test('a partner lists across its accounts and acts on one of them', async () => 
   for (const { accountId } of data) assert.match(accountId, /^acct_[0-9a-z]{26}$/);
   const stranger = await rejection(partner(dev.accountId).instances.list());
   assert.deepEqual([stranger.code, stranger.status], ['account_not_found', 404]);
+});
+
+test('events are listed and followed', async (t) => {
+  const made = await client.instances.create({ name: 'Followed' });
+  t.after(() => client.instances.delete(made.id));
+  let after;
+  for await (const { id } of client.events.list({ limit: 500 })) after = id;
+  const controller = new AbortController();
+  const events = client.events.stream({ after, instanceId: made.id }, { signal: controller.signal });
+  await client.instances.connect(made.id);
+  const { value: event } = await events.next();
+  assert.deepEqual([event.event, event.instanceId, event.accountId, event.sequence], ['instance.qr_updated', made.id, dev.accountId, 1]);
+  assert.match(event.data.qrCode, /^data:image\/png;base64,/);
+  const listed = [];
+  for await (const one of client.events.list({ instanceId: made.id, types: ['instance.qr_updated'], limit: 1 })) listed.push(one);
+  assert.deepEqual(listed[0], event);
+  const next = rejection(events.next());
+  controller.abort(new Error('seen enough'));
+  assert.equal((await next).message, 'seen enough');
+  const unknown = await rejection(client.events.stream({ after: 'evt_00000000000000000000000000' }).next());
+  assert.deepEqual([unknown.code, unknown.status], ['event_not_found', 404]);
+});
+
+test('a webhook is made, tested, verified, changed, rotated and deleted', async (t) => {
+  const { webhooks } = client;
+  const receiver = await receive(t);
+  const made = await webhooks.create({ url: receiver.url, events: ['message.received'], name: 'Main' });
+  assert.match(made.secret, /^whs_/);
+  const { status, statusCode, payload } = await webhooks.test(made.id, { event: 'message.received' });
+  assert.deepEqual([status, statusCode, payload.data.test], ['success', 200, true]);
+  const [request] = receiver.requests;
+  assert.deepEqual(await verifyWebhook({ payload: request.body, headers: request.headers, secret: made.secret }), payload);
+  assert.deepEqual(await verifyWebhook({ payload: JSON.parse(request.body), headers: request.headers, secret: made.secret }), payload);
+  const refused = await rejection(verifyWebhook({ payload: request.body.replace('test', 'tost'), headers: request.headers, secret: made.secret }));
+  assert.equal(refused.code, 'webhook_signature');
+
+  const rotated = await webhooks.rotateSecret(made.id, { overlapSeconds: 60 });
+  assert.notEqual(rotated.secret, made.secret);
+  await webhooks.test(made.id);
+  for (const secret of [made.secret, rotated.secret]) {
+    await verifyWebhook({ payload: receiver.requests[1].body, headers: receiver.requests[1].headers, secret });
+  }
+  assert.equal((await webhooks.update(made.id, { name: null })).name, null);
+  assert.equal((await webhooks.replace(made.id, { url: receiver.url, events: ['message.sent'], status: 'disabled' })).disabledReason, 'by_owner');
+  assert.deepEqual((await webhooks.list()).data.map(({ id }) => id), [made.id]);
+  assert.deepEqual((await webhooks.getLogs(made.id, { status: 'failed' })).data, []);
+  assert.equal((await rejection(webhooks.getLog(made.id, 'log_01kghnzcg0e58bm3hfbsmxbqx4'))).status, 404);
+  assert.equal((await webhooks.delete(made.id)).success, true);
+  assert.equal((await rejection(webhooks.get(made.id))).code, 'webhook_not_found');
+});
+
+test('an inbound webhook is made, listed and deleted', async () => {
+  const { data: [{ id: instanceId }] } = await client.instances.list();
+  const { url, ...made } = await client.webhooks.createInbound({ name: 'Zapier', instanceId });
+  assert.ok(url.includes('/webhook/') && url.endsWith(made.lastFour));
+  assert.deepEqual((await client.webhooks.listInbound()).data, [made]);
+  assert.equal((await client.webhooks.deleteInbound(made.id)).success, true);
+  assert.deepEqual((await client.webhooks.listInbound()).data, []);
 });
 
 /** Runs a snippet with the client of this file; returns the arguments of its console.log calls. */
