@@ -103,7 +103,7 @@ func TestEventsTail(t *testing.T) {
 	}
 	b.refuse(t, []string{"events", "tail", "--types", "message.eaten"}, "message.eaten", "invalid_parameters")
 	b.refuse(t, []string{"events", "tail", "--instance", "three"}, "no instance", "three")
-	b.refuse(t, []string{"events", "tail", "--after", "evt_00000000000000000000000000"}, "event_not_found")
+	b.refuse(t, []string{"events", "tail", "--after", "evt_01kghnzcg0e58bm3hfbsmxbqx4"}, "event_not_found")
 }
 
 func TestEventLine(t *testing.T) {

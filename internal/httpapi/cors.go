@@ -14,7 +14,7 @@ import (
 // What browsers may send and read. Credentials (cookies) are never allowed: a Bearer is all we take.
 var (
 	corsMethods = strings.Join([]string{http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodPut, http.MethodDelete}, ", ")
-	corsHeaders = strings.Join([]string{"Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match",
+	corsHeaders = strings.Join([]string{"Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "Last-Event-ID",
 		"X-Account-Id", "X-Request-Id", "apikey"}, ", ")
 	corsExposed = strings.Join([]string{"X-Request-Id", "ETag", "Location", "Retry-After", "RateLimit", "RateLimit-Policy",
 		"X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "Idempotent-Replayed"}, ", ")

@@ -60,6 +60,9 @@ func eventPosition(ctx context.Context, account EventStore, text string) (int64,
 	if err != nil {
 		return 0, domain.EventNotFound()
 	}
+	if id.IsZero() { // what a stream calls the place before the first event
+		return 0, nil
+	}
 	return account.EventPosition(ctx, id)
 }
 

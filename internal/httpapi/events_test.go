@@ -95,7 +95,7 @@ func TestEvents_List(t *testing.T) {
 			t.Errorf("filtered: %v", events)
 		}
 		c.do(t, "GET", "/v1/events?types=message.recieved", nil).is(t, http.StatusBadRequest, "invalid_parameters", "types")
-		c.do(t, "GET", "/v1/events?after=evt_00000000000000000000000000", nil).is(t, http.StatusNotFound, "event_not_found", "")
+		c.do(t, "GET", "/v1/events?after=evt_01kghnzcg0e58bm3hfbsmxbqx4", nil).is(t, http.StatusNotFound, "event_not_found", "")
 		c.do(t, "GET", "/v1/events?after=x", nil).is(t, http.StatusBadRequest, "invalid_parameters", "after")
 		other := bearer(t, s, s.NewTenant(t).Key)
 		other.do(t, "GET", "/v1/events?after="+last, nil).is(t, http.StatusNotFound, "event_not_found", "")
@@ -111,6 +111,7 @@ func TestEvents_List(t *testing.T) {
 type follower struct {
 	tb     testing.TB
 	lines  *bufio.Scanner
+	begin  string // the id of the last event before the stream
 	cancel context.CancelFunc
 	ended  chan struct{}
 	events chan event
@@ -138,6 +139,10 @@ func follow(t *testing.T, s *apitest.Server, credential, query string, header ..
 	if !f.lines.Scan() || f.lines.Text() != ": connected" {
 		t.Fatalf("the stream begins with %q", f.lines.Text())
 	}
+	if !f.lines.Scan() || !strings.HasPrefix(f.lines.Text(), "id: evt_") {
+		t.Fatalf("the stream does not say where it begins: %q", f.lines.Text())
+	}
+	f.begin = strings.TrimPrefix(f.lines.Text(), "id: ")
 	go f.read() // ends with the connection
 	t.Cleanup(func() {
 		cancel()
@@ -205,6 +210,10 @@ func TestEvents_Stream(t *testing.T) {
 		if diff := cmp.Diff([]int{7, 9}, numbers(picky.next(t, 2))); diff != "" {
 			t.Errorf("filtered: %s", diff)
 		}
+		early := follow(t, s, tenant.Key, "", "Last-Event-ID", live.begin)
+		if diff := cmp.Diff([]int{4, 5, 6, 7, 8, 9}, numbers(early.next(t, 6))); diff != "" {
+			t.Errorf("resumed where it began: %s", diff)
+		}
 		resumed := follow(t, s, tenant.Key, "", "Last-Event-ID", got[1].ID)
 		if diff := cmp.Diff([]int{6, 7, 8, 9}, numbers(resumed.next(t, 4))); diff != "" {
 			t.Errorf("resumed: %s", diff)
@@ -212,6 +221,11 @@ func TestEvents_Stream(t *testing.T) {
 		publish(t, tenant, one.ID, 10, 1)
 		if diff := cmp.Diff([]int{10}, numbers(resumed.next(t, 1))); diff != "" {
 			t.Errorf("resumed and live: %s", diff)
+		}
+		if first := follow(t, s, s.NewTenant(t).Key, "").begin; first != "evt_"+strings.Repeat("0", 26) {
+			t.Errorf("an account without events begins at %s", first)
+		} else if again := follow(t, s, tenant.Key, "?after="+first); again.next(t, 1)[0].Data.N != 1 {
+			t.Error("the first event of all is not behind the beginning")
 		}
 		stranger := follow(t, s, s.NewTenant(t).Key, "")
 		publish(t, tenant, one.ID, 11, 1)
@@ -222,7 +236,7 @@ func TestEvents_Stream(t *testing.T) {
 		default:
 		}
 		c := bearer(t, s, tenant.Key)
-		c.do(t, "GET", "/v1/events/stream", nil, "Last-Event-ID", "evt_00000000000000000000000000").is(t, http.StatusNotFound, "event_not_found", "")
+		c.do(t, "GET", "/v1/events/stream", nil, "Last-Event-ID", "evt_01kghnzcg0e58bm3hfbsmxbqx4").is(t, http.StatusNotFound, "event_not_found", "")
 		c.do(t, "GET", "/v1/events/stream?types=x", nil).is(t, http.StatusBadRequest, "invalid_parameters", "types")
 	})
 }

@@ -75,6 +75,7 @@ type stream struct {
 	store    EventStore
 	filter   domain.EventFilter
 	position int64
+	begin    domain.ID // the last event before the stream; zero for none
 	until    time.Time // when the credential ends; zero for never
 	valid    func() bool
 
@@ -99,10 +100,17 @@ func (s *Server) openStream(ctx context.Context, p *domain.Principal, req *strea
 	}
 	if after != "" {
 		st.position, err = eventPosition(ctx, account, after)
+		st.begin, _ = domain.ParsePrefixed(domain.PrefixEvent, after) // found
 		return st, err
 	}
 	heads, err := s.deps.EventHeads(ctx, []domain.ID{st.account})
-	st.position = heads[st.account]
+	if st.position = heads[st.account]; err != nil || st.position == 0 {
+		return st, err
+	}
+	last, err := account.Events(ctx, st.position-1, 1, domain.EventFilter{})
+	if len(last) > 0 {
+		st.begin = last[0].ID
+	}
 	return st, err
 }
 
@@ -117,7 +125,7 @@ func (st *stream) run(ctx context.Context) {
 		defer timer.Stop()
 		expiry = timer.C
 	}
-	if !st.send([]byte(": connected\n\n")) {
+	if !st.send(st.greeting()) {
 		return
 	}
 	for {
@@ -139,6 +147,13 @@ func (st *stream) run(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// greeting begins the stream. It holds the id from which a client that loses the connection before its first event
+// has to go on.
+func (st *stream) greeting() []byte {
+	b := append([]byte(": connected\n"), "id: "...)
+	return append(st.begin.AppendPrefixed(b, domain.PrefixEvent), "\n\n"...)
 }
 
 // forward sends all events that are there, and returns what to wait for.

@@ -167,7 +167,7 @@ func (u *unreliable) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		<-r.Context().Done()
 		return
 	case n < 19:
-		u.accept(body.ID) // and nobody hears of it
+		u.accept(body.ID)           // and nobody hears of it
 		panic(http.ErrAbortHandler) //nolint:forbidigo // it is how a handler breaks off
 	}
 	u.accept(body.ID)

@@ -124,7 +124,7 @@ test('events are listed and followed', async (t) => {
   const next = rejection(events.next());
   controller.abort(new Error('seen enough'));
   assert.equal((await next).message, 'seen enough');
-  const unknown = await rejection(client.events.stream({ after: 'evt_00000000000000000000000000' }).next());
+  const unknown = await rejection(client.events.stream({ after: 'evt_01kghnzcg0e58bm3hfbsmxbqx4' }).next());
   assert.deepEqual([unknown.code, unknown.status], ['event_not_found', 404]);
 });
 
