@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pombal-api/pombal/bench/internal/deliveries"
 	"github.com/pombal-api/pombal/bench/internal/sessions"
 	"github.com/pombal-api/pombal/internal/testkit"
 	"github.com/pombal-api/pombal/internal/testkit/apitest"
@@ -100,6 +101,71 @@ func TestSessions(t *testing.T) {
 	}
 }
 
+// TestDeliveries delivers a few events: that every one arrives is checked by the benchmark itself.
+func TestDeliveries(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it starts a PostgreSQL server and some processes")
+	}
+	postgres := testkit.NewPostgres(t) // skips where there is none
+	report := filepath.Join(t.TempDir(), "report.json")
+	args := []string{
+		"-postgres", postgres, "-suites", "deliveries", "-delivery-rounds", "1", "-delivery-slice", "100ms", "-delivery-calm", "500ms", "-json", report,
+	}
+	var out bytes.Buffer
+	if err := run(t.Context(), args, &out); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"| deliveries, SQLite |", "| deliveries, PostgreSQL |", "| pombal, " + caseHot, "none was lost"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the report has no %q:\n%s", want, &out)
+		}
+	}
+	var saved struct {
+		Deliveries []*deliveryRun `json:"deliveries"`
+	}
+	raw, err := os.ReadFile(report)
+	if err == nil {
+		err = json.Unmarshal(raw, &saved)
+	}
+	if err != nil || len(saved.Deliveries) != 2*6 {
+		t.Fatalf("the saved report has %d runs: %v", len(saved.Deliveries), err)
+	}
+	for _, r := range saved.Deliveries {
+		got := r.Result
+		if got.Events == 0 || got.Seconds < got.Publishing || got.Delivery.P50 <= 0 || got.Delivery.P99 < got.Delivery.P50 || got.Publish.P50 <= 0 {
+			t.Errorf("%s, %s on %s: %+v", r.Variant, r.Case, r.Engine, got)
+		}
+	}
+}
+
+// TestDeliveryGoals judges made-up runs.
+func TestDeliveryGoals(t *testing.T) {
+	t.Parallel()
+	made := func(engine string, perSecond int, p95, noisy float64) (runs []*deliveryRun) {
+		at := func(ms float64) deliveries.Result {
+			return deliveries.Result{Events: 100, Seconds: 1, Delivery: deliveries.Quantiles{P95: ms}}
+		}
+		return append(runs,
+			&deliveryRun{engine, caseSaturated, variantFloor, 0, deliveries.Result{Events: 1_000, Seconds: 1}},
+			&deliveryRun{engine, caseSaturated, variantPombal, 0, deliveries.Result{Events: perSecond, Seconds: 1}},
+			&deliveryRun{engine, caseCalm, variantPombal, 0, at(p95)}, &deliveryRun{engine, caseNoisy, variantPombal, 0, at(noisy)})
+	}
+	r := &report{Deliveries: append(made(engineSQLite, 510, 249, 290), made(enginePostgres, 490, 251, 310)...)}
+	verdicts := r.judge()
+	if len(verdicts) != 2*3 {
+		t.Fatalf("%d verdicts", len(verdicts))
+	}
+	for _, v := range verdicts {
+		want := reached
+		if strings.HasPrefix(v.Goal, enginePostgres) {
+			want = missed
+		}
+		if v.Verdict != want {
+			t.Errorf("%s: measured %s, %s", v.Goal, v.Measured, v.Verdict)
+		}
+	}
+}
+
 // TestSessionGoals judges made-up runs.
 func TestSessionGoals(t *testing.T) {
 	t.Parallel()
@@ -132,7 +198,8 @@ func TestFlags(t *testing.T) {
 	t.Parallel()
 	for args, want := range map[string]string{
 		"-suites nothing": "no suite", "-conns 0": "between 1 and 1000", "-rounds 0": "at least one round",
-		"-rows -1": "-rows must be", "-sessions 1501": "between 1 and 1500", "-session-rounds 0": "at least one round", "more": "unknown argument",
+		"-rows -1": "-rows must be", "-sessions 1501": "between 1 and 1500", "-session-rounds 0": "at least one round",
+		"-delivery-rounds 0": "at least one round", "more": "unknown argument",
 	} {
 		if _, err := parseOptions(strings.Fields(args), &bytes.Buffer{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: the error is %v, not one with %q", args, err, want)

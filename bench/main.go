@@ -1,6 +1,7 @@
 // Command bench measures the API against what its parts can do at best: the list call against the floor
 // (package floor) in the same minutes on the same database, pages of large accounts against pages of small ones,
-// and connected instances against bare clients of the library that connects them. docs/performance.md explains the method and holds the numbers.
+// connected instances against bare clients of the library that connects them, and the delivery of events against a
+// bare loop of SQL and POST. docs/performance.md explains the method and holds the numbers.
 //
 //	make bench ARGS="-help"
 package main
@@ -37,7 +38,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		switch args[0] {
 		case roleLoad:
 			return load.Serve(os.Stdin, os.Stdout)
-		case roleFloor, roleStatic, roleNode, roleWhatsApp, roleSessions:
+		case roleFloor, roleStatic, roleNode, roleWhatsApp, roleSessions, roleSink, roleDeliver:
 			return play(ctx, args[0], args[1:])
 		}
 	}

@@ -15,35 +15,39 @@ import (
 
 // options are the flags.
 type options struct {
-	suites        map[string]bool
-	rows          int
-	sqliteRows    int
-	conns         []int
-	rounds        int
-	slice         time.Duration
-	growthRounds  int
-	growthSlice   time.Duration
-	sessions      []int
-	sessionRounds int
-	sessionIdle   time.Duration
-	sessionCalm   time.Duration
-	postgres      string
-	sharedBuffers string
-	binary        string
-	baseline      string
-	json          string
-	profileDir    string
+	suites         map[string]bool
+	rows           int
+	sqliteRows     int
+	conns          []int
+	rounds         int
+	slice          time.Duration
+	growthRounds   int
+	growthSlice    time.Duration
+	sessions       []int
+	sessionRounds  int
+	sessionIdle    time.Duration
+	sessionCalm    time.Duration
+	deliveryRounds int
+	deliverySlice  time.Duration
+	deliveryCalm   time.Duration
+	postgres       string
+	sharedBuffers  string
+	binary         string
+	baseline       string
+	json           string
+	profileDir     string
 }
 
 // The suites.
 const (
-	suiteList     = "list"
-	suiteGrowth   = "growth"
-	suiteSessions = "sessions"
+	suiteList       = "list"
+	suiteGrowth     = "growth"
+	suiteSessions   = "sessions"
+	suiteDeliveries = "deliveries"
 )
 
 // allSuites returns them in the order in which they run.
-func allSuites() []string { return []string{suiteList, suiteGrowth, suiteSessions} }
+func allSuites() []string { return []string{suiteList, suiteGrowth, suiteSessions, suiteDeliveries} }
 
 // Sizes of the whole data set: small enough for a coffee, and as docs/performance.md has it.
 const (
@@ -68,12 +72,15 @@ func parseOptions(args []string, errOut io.Writer) (*options, error) {
 	f.IntVar(&o.sessionRounds, "session-rounds", 3, "rounds of the sessions suite; each starts every process once, for each number of instances")
 	f.DurationVar(&o.sessionIdle, "session-idle", 30*time.Second, "how long the sessions suite watches the most instances doing nothing; keepalives are up to 30s apart")
 	f.DurationVar(&o.sessionCalm, "session-calm", time.Second, "how long sessions are left alone before their memory is measured: profiles arrive, states are recorded")
+	f.IntVar(&o.deliveryRounds, "delivery-rounds", 5, "rounds of the deliveries suite")
+	f.DurationVar(&o.deliverySlice, "delivery-slice", 2*time.Second, "how long the deliveries suite publishes at a time as fast as it can")
+	f.DurationVar(&o.deliveryCalm, "delivery-calm", 4*time.Second, "how long it publishes at a time at 100 events a second")
 	f.StringVar(&o.postgres, "postgres", "", "`URL` of a server on which to make a database, as a superuser; without it a private server is started")
 	f.StringVar(&o.sharedBuffers, "shared-buffers", defaultBuffers(), "shared_buffers of the private server")
 	f.StringVar(&o.binary, "binary", "", "the pombal binary to measure; without it the one of this tree is built")
 	f.StringVar(&o.baseline, "baseline", "", "another pombal binary, to measure in the same rounds of the list suite, such as that of an earlier commit")
 	f.StringVar(&o.json, "json", "", "`file` for every single measurement")
-	f.StringVar(&o.profileDir, "profile", "", "measure nothing; write profiles to this `folder`: of the processors for the list suite, at 32 connections, and of processors and heap for the sessions suite")
+	f.StringVar(&o.profileDir, "profile", "", "measure nothing; write profiles to this `folder`: of the processors for the list suite, at 32 connections, of processors and heap for the sessions suite, and of processors at saturation for the deliveries suite")
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
@@ -122,7 +129,7 @@ func (o *options) needsData() bool {
 }
 
 func (o *options) check() error {
-	if o.rounds < 1 || o.growthRounds < 1 || o.sessionRounds < 1 || o.slice < 10*time.Millisecond || o.growthSlice < 10*time.Millisecond {
+	if o.rounds < 1 || o.growthRounds < 1 || o.sessionRounds < 1 || o.deliveryRounds < 1 || o.slice < 10*time.Millisecond || o.growthSlice < 10*time.Millisecond || o.deliverySlice < 10*time.Millisecond || o.deliveryCalm < 10*time.Millisecond {
 		return errors.New("there must be at least one round, and slices of at least 10ms")
 	}
 	if o.rows < 1 || o.sqliteRows < 0 {

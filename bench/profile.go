@@ -13,7 +13,7 @@ import (
 // profileTime is how long each server is asked while it is profiled.
 const profileTime = 10 * time.Second
 
-// profile writes profiles instead of measuring: of the list call, and of connected instances.
+// profile writes profiles instead of measuring: of the list call, of connected instances, and of deliveries.
 func profile(ctx context.Context, s *stage, o *options) error {
 	dir, err := filepath.Abs(o.profileDir)
 	if err != nil {
@@ -27,6 +27,9 @@ func profile(ctx context.Context, s *stage, o *options) error {
 	}
 	if err == nil && o.suites[suiteSessions] {
 		err = (&sessionSuite{stage: s, profiles: dir}).run(ctx)
+	}
+	if err == nil && o.suites[suiteDeliveries] {
+		err = (&deliverySuite{stage: s, profiles: dir}).run(ctx)
 	}
 	return err
 }

@@ -25,6 +25,7 @@ type report struct {
 	List       []slice             `json:"list"`
 	Growth     []*cell             `json:"growth"`
 	Sessions   []*sessionRun       `json:"sessions"`
+	Deliveries []*deliveryRun      `json:"deliveries"`
 	Verdicts   []verdict           `json:"verdicts"`
 
 	conns []int
@@ -72,6 +73,14 @@ func (r *report) run(ctx context.Context, s *stage, o *options) error {
 		r.Sessions = u.runs
 		if err != nil {
 			return fmt.Errorf("sessions: %w", err)
+		}
+	}
+	if o.suites[suiteDeliveries] {
+		d := &deliverySuite{stage: s}
+		err := d.run(ctx)
+		r.Deliveries = d.runs
+		if err != nil {
+			return fmt.Errorf("deliveries: %w", err)
 		}
 	}
 	r.Verdicts = r.judge()
@@ -122,6 +131,9 @@ func (r *report) write(out io.Writer) error {
 	}
 	for _, engine := range []string{engineSQLite, enginePostgres} {
 		r.writeSessions(p, engine)
+	}
+	for _, engine := range []string{enginePostgres, engineSQLite} {
+		r.writeDeliveries(p, engine)
 	}
 	if len(r.Verdicts) > 0 {
 		p.f("\n| goal | measured | verdict |\n|---|---|---|\n")

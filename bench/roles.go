@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pombal-api/pombal/bench/internal/child"
+	"github.com/pombal-api/pombal/bench/internal/deliveries"
 	"github.com/pombal-api/pombal/bench/internal/floor"
 	"github.com/pombal-api/pombal/bench/internal/sessions"
 	"github.com/pombal-api/pombal/internal/app"
@@ -26,6 +27,9 @@ const (
 
 	roleWhatsApp = "whatsapp" // the fake WhatsApp
 	roleSessions = "sessions" // what keeps sessions
+
+	roleSink    = "sink"    // the receiver of events
+	roleDeliver = "deliver" // what delivers them
 )
 
 // script is what a role is told, as JSON in a file. Each role reads its own part.
@@ -35,7 +39,8 @@ type script struct {
 	Node    node              `json:"node"`
 	Profile string            `json:"profile"` // file for a CPU profile; "" for none
 
-	Sessions sessions.Script `json:"sessions"`
+	Sessions   sessions.Script   `json:"sessions"`
+	Deliveries deliveries.Script `json:"deliveries"`
 }
 
 // node is the configuration of a service; everything else is at its default.
@@ -73,6 +78,10 @@ func play(ctx context.Context, role string, args []string) (err error) {
 		return sessions.Host(ctx)
 	case roleSessions:
 		return sessions.Keep(ctx, s.Sessions)
+	case roleSink:
+		return deliveries.Sink(ctx)
+	case roleDeliver:
+		return deliveries.Deliver(ctx, s.Deliveries)
 	default:
 		return playNode(ctx, s.Node)
 	}

@@ -66,7 +66,7 @@ type sessionEngine struct {
 	jids    []string
 
 	server *child.Server // the fake WhatsApp
-	host   *sessions.Remote
+	host   *child.Remote
 	addr   string // for clients
 }
 
@@ -105,7 +105,7 @@ func (u *sessionSuite) prepare(ctx context.Context, name string) (*sessionEngine
 	if e.server, err = s.cast(ctx, "whatsapp-"+name, roleWhatsApp, script{}); err != nil {
 		return nil, err
 	}
-	e.host = sessions.NewRemote(e.server.Addr)
+	e.host = child.NewRemote(e.server.Addr)
 	var door sessions.DoorInfo
 	if err = e.host.Get(ctx, "/door", &door); err != nil {
 		return nil, err
@@ -143,15 +143,8 @@ func (u *sessionSuite) pair(ctx context.Context, e *sessionEngine) (err error) {
 
 // database makes room for a database.
 func (u *sessionSuite) database(ctx context.Context, engine, name string) (sessions.Database, error) {
-	if engine == engineSQLite {
-		dir := filepath.Join(u.stage.dir, "sessions-"+name)
-		return sessions.Database{Dir: dir}, os.Mkdir(dir, 0o700)
-	}
-	address, drop, err := u.stage.postgres.CreateDatabase(ctx, fmt.Sprintf("pombal_bench_%d_%s", os.Getpid(), name))
-	if err == nil && u.stage.options.postgres != "" { // a private server goes with all it has
-		u.stage.onClose(drop)
-	}
-	return sessions.Database{URL: address}, err
+	address, dir, err := u.stage.room(ctx, engine, "sessions_"+name)
+	return sessions.Database{URL: address, Dir: dir}, err
 }
 
 // script tells a process which sessions to keep.
@@ -171,7 +164,7 @@ type measured struct {
 	suite  *sessionSuite
 	engine *sessionEngine
 	server *child.Server
-	remote *sessions.Remote
+	remote *child.Remote
 }
 
 // measure runs a variant once on each engine. They begin one after the other, but idle together.
@@ -237,7 +230,7 @@ func (m *measured) start(ctx context.Context) error {
 		if m.server, err = m.suite.stage.cast(ctx, m.name(), roleSessions, part); err != nil {
 			return err
 		}
-		m.remote = sessions.NewRemote(m.server.Addr)
+		m.remote = child.NewRemote(m.server.Addr)
 		return m.remote.Get(ctx, "/base", &m.Base)
 	})
 }

@@ -161,6 +161,19 @@ func (s *stage) fillSQLite(ctx context.Context) error {
 	return s.sqliteData.LoadSQLite(ctx, filepath.Join(s.dataDir, "pombal.db"))
 }
 
+// room makes a new database of an engine: the URL of one in PostgreSQL, or else a folder for SQLite.
+func (s *stage) room(ctx context.Context, engine, name string) (address, dir string, err error) {
+	if engine == engineSQLite {
+		dir = filepath.Join(s.dir, name)
+		return "", dir, os.Mkdir(dir, 0o700)
+	}
+	address, drop, err := s.postgres.CreateDatabase(ctx, fmt.Sprintf("pombal_bench_%d_%s", os.Getpid(), name))
+	if err == nil && s.options.postgres != "" { // a private server goes with all it has
+		s.onClose(drop)
+	}
+	return address, "", err
+}
+
 // migrate lets the binary make its tables.
 func (s *stage) migrate(ctx context.Context, n node) error {
 	cmd := exec.CommandContext(ctx, s.binary, "migrate") //nolint:gosec // the binary under test

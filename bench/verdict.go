@@ -47,7 +47,7 @@ const (
 
 // judge holds the results against the goals, as far as they were measured.
 func (r *report) judge() []verdict {
-	return slices.Concat(r.judgeList(), r.judgeGrowth(), r.judgeSessions())
+	return slices.Concat(r.judgeList(), r.judgeGrowth(), r.judgeSessions(), r.judgeDeliveries())
 }
 
 func (r *report) judgeList() []verdict {

@@ -2,7 +2,6 @@ package sessions
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net"
 	"net/http"
@@ -30,11 +29,11 @@ func Host(ctx context.Context) error {
 	mux := http.NewServeMux()
 	mux.Handle("/", srv.Control())
 	mux.HandleFunc("GET /door", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, DoorInfo{Addr: l.Addr().String(), Dials: door.dials()})
+		child.Answer(w, DoorInfo{Addr: l.Addr().String(), Dials: door.dials()})
 	})
 	mux.HandleFunc("DELETE /door", func(w http.ResponseWriter, _ *http.Request) {
 		door.forget()
-		answer(w, nil)
+		child.Answer(w, nil)
 	})
 	err = child.Serve(ctx, mux)
 	return errors.Join(err, srv.Close(), <-served)
@@ -91,10 +90,4 @@ func peak(at []time.Time, window time.Duration) int {
 		most = max(most, last-first+1)
 	}
 	return most
-}
-
-// answer writes JSON.
-func answer(w http.ResponseWriter, value any) {
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(value) // a client that has gone needs no answer
 }

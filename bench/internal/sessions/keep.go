@@ -51,18 +51,18 @@ func Keep(ctx context.Context, s Script) (err error) {
 //	GET  /profile?of=heap     a profile of the Go runtime
 func keepControl(r *roll, base Figures) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /base", func(w http.ResponseWriter, _ *http.Request) { answer(w, base) })
+	mux.HandleFunc("GET /base", func(w http.ResponseWriter, _ *http.Request) { child.Answer(w, base) })
 	mux.HandleFunc("GET /figures", func(w http.ResponseWriter, req *http.Request) {
 		f, err := figures(req.FormValue("collect") != "")
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
 		}
-		answer(w, f)
+		child.Answer(w, f)
 	})
 	mux.HandleFunc("POST /clear", func(w http.ResponseWriter, _ *http.Request) {
 		r.clear()
-		answer(w, nil)
+		child.Answer(w, nil)
 	})
 	mux.HandleFunc("GET /await", func(w http.ResponseWriter, req *http.Request) {
 		n, err := strconv.Atoi(req.FormValue("n"))
@@ -70,7 +70,7 @@ func keepControl(r *roll, base Figures) http.Handler {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		answer(w, r.await(req.Context(), n))
+		child.Answer(w, r.await(req.Context(), n))
 	})
 	mux.HandleFunc("GET /profile", func(w http.ResponseWriter, req *http.Request) {
 		p := pprof.Lookup(req.FormValue("of"))

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/pombal-api/pombal/bench/internal/child"
 	"github.com/pombal-api/pombal/internal/domain"
 	"github.com/pombal-api/pombal/internal/session"
 	"github.com/pombal-api/pombal/internal/store"
@@ -20,7 +21,7 @@ const pairsAtOnce = 16
 
 // Prepare makes n instances and lets a phone scan the code of each, all through the session layer. It returns
 // the addresses of their devices.
-func Prepare(ctx context.Context, s Script, host *Remote, n int) (jids []string, err error) {
+func Prepare(ctx context.Context, s Script, host *child.Remote, n int) (jids []string, err error) {
 	p := &pairing{host: host, jids: map[domain.ID]string{}}
 	if p.layer, err = openLayer(ctx, s, slog.New(slog.DiscardHandler), p.watch); err != nil {
 		return nil, err
@@ -49,7 +50,7 @@ func Prepare(ctx context.Context, s Script, host *Remote, n int) (jids []string,
 // pairing is Prepare at work.
 type pairing struct {
 	layer   *pombal
-	host    *Remote
+	host    *child.Remote
 	account domain.ID
 
 	mu   sync.Mutex

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/pombal-api/pombal/bench/internal/child"
 )
 
 func TestPeak(t *testing.T) {
@@ -63,7 +65,7 @@ func TestFigures(t *testing.T) {
 	}
 	server := httptest.NewServer(keepControl(newRoll(), Figures{RSS: 1}))
 	defer server.Close()
-	remote := NewRemote(strings.TrimPrefix(server.URL, "http://"))
+	remote := child.NewRemote(strings.TrimPrefix(server.URL, "http://"))
 	var base, now Figures
 	if err := remote.Get(t.Context(), "/base", &base); err != nil || base.RSS != 1 {
 		t.Errorf("the base is %+v: %v", base, err)
@@ -88,7 +90,7 @@ func TestHost(t *testing.T) {
 	d := &door{}
 	d.at = []time.Time{time.Now(), time.Now()}
 	w := httptest.NewRecorder()
-	answer(w, DoorInfo{Addr: "a:1", Dials: d.dials()})
+	child.Answer(w, DoorInfo{Addr: "a:1", Dials: d.dials()})
 	var got DoorInfo
 	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || got.Dials.Total != 2 || got.Dials.PeakPerSecond != 2 || w.Code != http.StatusOK {
 		t.Errorf("%+v: %v", got, err)

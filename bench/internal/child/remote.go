@@ -1,4 +1,4 @@
-package sessions
+package child
 
 import (
 	"bytes"
@@ -9,7 +9,7 @@ import (
 	"net/http"
 )
 
-// Remote asks a process of the suite. Its connections end with each answer, so that they do not count among
+// Remote asks a process of a suite. Its connections end with each answer, so that they do not count among
 // what the process uses.
 type Remote struct {
 	addr string
@@ -26,7 +26,7 @@ func (r *Remote) Get(ctx context.Context, path string, answer any) error {
 	return r.do(ctx, http.MethodGet, path, nil, answer)
 }
 
-// Post sends a body as JSON, and reads the answer unless it is nil.
+// Post sends a body as JSON and reads the answer unless it is nil.
 func (r *Remote) Post(ctx context.Context, path string, body, answer any) error {
 	return r.do(ctx, http.MethodPost, path, body, answer)
 }
@@ -65,4 +65,10 @@ func (r *Remote) do(ctx context.Context, method, path string, body, answer any) 
 		return nil
 	}
 	return json.Unmarshal(got, answer)
+}
+
+// Answer writes JSON, for a Remote to read.
+func Answer(w http.ResponseWriter, value any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(value) // a client that has gone needs no answer
 }
