@@ -59,6 +59,8 @@ func serveFlags(t *testing.T) map[*kong.Flag]string {
 				values[flag] = `[{"name":"free","requestsPerMinute":5}]`
 			case kind == reflect.TypeFor[app.Secret]() && strings.Contains(flag.Name, "secret"):
 				values[flag] = newSecret()
+			case flag.Name == "webhook-networks":
+				values[flag] = "10.20.0.0/16"
 			case flag.Name == "log-level":
 				values[flag] = "ERROR"
 			case kind.Kind() == reflect.Int:

@@ -65,7 +65,7 @@ func Open(ctx context.Context, cfg Config, logTo io.Writer) (*App, error) {
 	}
 	a := &App{
 		cfg: cfg, logs: newLogBuffer(logTo), metrics: prometheus.NewRegistry(),
-		urls: webhook.NewURLPolicy(cfg.PrivateNetwork, cfg.WebhookCIDRs...), proxies: webhook.NewURLPolicy(cfg.PrivateNetwork),
+		urls: webhook.NewURLPolicy(cfg.PrivateNetwork, cfg.WebhookNetworks...), proxies: webhook.NewURLPolicy(cfg.PrivateNetwork),
 	}
 	a.log = slog.New(slog.NewJSONHandler(a.logs, &slog.HandlerOptions{Level: cfg.LogLevel}))
 	if err := a.open(ctx); err != nil {

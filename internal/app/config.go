@@ -35,18 +35,18 @@ type Secrets struct {
 type Config struct {
 	Database
 	Secrets
-	Addr           string         `env:"POMBAL_ADDR" default:":8080" help:"Address of the API; port 0 picks a free one."`
-	AdminAddr      string         `env:"POMBAL_ADMIN_ADDR" default:"127.0.0.1:9090" help:"Address of /metrics and health checks. Keep it off the public network."`
-	PublicURL      string         `env:"POMBAL_PUBLIC_URL" help:"How clients reach the API, such as https://api.example.com." placeholder:"URL"`
-	AllowedOrigins []string       `env:"POMBAL_ALLOWED_ORIGINS" help:"Browser origins that every account's front ends may call from, separated by commas. Accounts list further ones of their own." placeholder:"ORIGIN"`
-	Plans          Plans          `env:"POMBAL_PLANS" help:"Plans as JSON that replaces the built-in ones: [{name, requestsPerMinute, groups, maxInstances}]." placeholder:"JSON"`
-	TokenIssuer    string         `env:"POMBAL_TOKEN_ISSUER" default:"pombal" help:"The iss and aud of tokens; the same on every node."`
-	RequestTimeout time.Duration  `env:"POMBAL_REQUEST_TIMEOUT" default:"10s" help:"How long one request may work."`
-	DrainDelay     time.Duration  `env:"POMBAL_DRAIN_DELAY" default:"0s" help:"How long /readyz fails before the API stops accepting, so that load balancers notice."`
-	ShutdownGrace  time.Duration  `env:"POMBAL_SHUTDOWN_GRACE" default:"15s" help:"How long requests may take to finish after SIGTERM."`
-	NodeCapacity   int            `env:"POMBAL_NODE_CAPACITY" default:"1500" help:"How many instances this node keeps connected at most; 0 for 1500."`
-	WebhookCIDRs   []netip.Prefix `env:"POMBAL_WEBHOOK_CIDRS" help:"Networks beside the public Internet that webhooks of customers may lead to, such as 10.20.0.0/16." placeholder:"CIDR"`
-	LogLevel       slog.Level     `env:"POMBAL_LOG_LEVEL" default:"INFO" help:"DEBUG, INFO, WARN or ERROR."`
+	Addr            string         `env:"POMBAL_ADDR" default:":8080" help:"Address of the API; port 0 picks a free one."`
+	AdminAddr       string         `env:"POMBAL_ADMIN_ADDR" default:"127.0.0.1:9090" help:"Address of /metrics and health checks. Keep it off the public network."`
+	PublicURL       string         `env:"POMBAL_PUBLIC_URL" help:"How clients reach the API, such as https://api.example.com." placeholder:"URL"`
+	AllowedOrigins  []string       `env:"POMBAL_ALLOWED_ORIGINS" help:"Browser origins that every account's front ends may call from, separated by commas. Accounts list further ones of their own." placeholder:"ORIGIN"`
+	Plans           Plans          `env:"POMBAL_PLANS" help:"Plans as JSON that replaces the built-in ones: [{name, requestsPerMinute, groups, maxInstances}]." placeholder:"JSON"`
+	TokenIssuer     string         `env:"POMBAL_TOKEN_ISSUER" default:"pombal" help:"The iss and aud of tokens; the same on every node."`
+	RequestTimeout  time.Duration  `env:"POMBAL_REQUEST_TIMEOUT" default:"10s" help:"How long one request may work."`
+	DrainDelay      time.Duration  `env:"POMBAL_DRAIN_DELAY" default:"0s" help:"How long /readyz fails before the API stops accepting, so that load balancers notice."`
+	ShutdownGrace   time.Duration  `env:"POMBAL_SHUTDOWN_GRACE" default:"15s" help:"How long requests may take to finish after SIGTERM."`
+	NodeCapacity    int            `env:"POMBAL_NODE_CAPACITY" default:"1500" help:"How many instances this node keeps connected at most; 0 for 1500."`
+	WebhookNetworks []netip.Prefix `env:"POMBAL_WEBHOOK_NETWORKS" help:"Networks beside the public Internet that webhooks of customers may lead to, such as 10.20.0.0/16." placeholder:"CIDR"`
+	LogLevel        slog.Level     `env:"POMBAL_LOG_LEVEL" default:"INFO" help:"DEBUG, INFO, WARN or ERROR."`
 
 	// PrivateNetwork lets webhooks and proxies point at this machine and its network. Only dev sets it.
 	PrivateNetwork bool `kong:"-"`
