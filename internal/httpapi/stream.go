@@ -17,8 +17,10 @@ const (
 	heartbeatEvery = 15 * time.Second
 	// writePatience is how long a client may take to read what is sent before it loses its seat.
 	writePatience = 10 * time.Second
-	// readBatch is how many events a stream that is behind reads at once.
-	readBatch = 200
+	// readBatch is how many events a stream that is behind reads at once, and sendBatch about how many bytes it writes at
+	// once: thousands of streams may be behind after an outage, with clients that do not read.
+	readBatch = 50
+	sendBatch = 16 << 10
 )
 
 type streamEventsRequest struct {
@@ -191,6 +193,12 @@ func (st *stream) sendEvents(events []domain.Event) bool {
 		st.position = e.Position
 		if st.filter.Matches(e) {
 			st.buf = appendServerSentEvent(st.buf, e)
+		}
+		if len(st.buf) >= sendBatch {
+			if !st.send(st.buf) {
+				return false
+			}
+			st.buf = st.buf[:0]
 		}
 	}
 	ok := len(st.buf) == 0 || st.send(st.buf)
