@@ -63,7 +63,7 @@ type sessionEngine struct {
 	name    string
 	devices sessions.Database
 	stores  map[int]sessions.Database // by number of instances
-	jids    []string
+	paired  sessions.Paired
 
 	server *child.Server // the fake WhatsApp
 	host   *child.Remote
@@ -118,7 +118,7 @@ func (u *sessionSuite) prepare(ctx context.Context, name string) (*sessionEngine
 		if e.stores[size], err = u.database(ctx, name, fmt.Sprint(size)); err != nil {
 			return nil, err
 		}
-		if err = sessions.Adopt(ctx, e.stores[size], e.jids[:size]); err != nil {
+		if err = sessions.Adopt(ctx, e.stores[size], e.paired.First(size)); err != nil {
 			return nil, err
 		}
 	}
@@ -136,7 +136,7 @@ func (u *sessionSuite) pair(ctx context.Context, e *sessionEngine) (err error) {
 	}
 	began, n := time.Now(), slices.Max(u.stage.options.sessions)
 	part := sessions.Script{Store: instances, Devices: e.devices, WhatsApp: e.addr}
-	e.jids, err = sessions.Prepare(ctx, part, e.host, n)
+	e.paired, err = sessions.Prepare(ctx, part, e.host, n)
 	u.stage.log.InfoContext(ctx, "paired", "engine", e.name, "instances", n, "took", time.Since(began).Round(10*time.Millisecond))
 	return err
 }
@@ -151,7 +151,7 @@ func (u *sessionSuite) database(ctx context.Context, engine, name string) (sessi
 func (e *sessionEngine) script(variant string, size int) sessions.Script {
 	s := sessions.Script{Devices: e.devices, WhatsApp: e.addr}
 	if variant == variantFloor {
-		s.Floor, s.JIDs = true, e.jids[:size]
+		s.Floor, s.JIDs = true, e.paired.First(size).JIDs()
 		return s
 	}
 	s.Store = e.stores[size]

@@ -19,19 +19,42 @@ import (
 // pairsAtOnce is how many phones scan at the same time.
 const pairsAtOnce = 16
 
-// Prepare makes n instances and lets a phone scan the code of each, all through the session layer. It returns
-// the addresses of their devices.
-func Prepare(ctx context.Context, s Script, host *child.Remote, n int) (jids []string, err error) {
+// Paired is what pairing has made: whose device is whose. The device store knows the ids, too.
+type Paired struct {
+	Account domain.ID
+	Devices []Device
+}
+
+// Device is an instance and the address of its device.
+type Device struct {
+	Instance domain.ID
+	JID      string
+}
+
+// First returns the first n.
+func (p Paired) First(n int) Paired { return Paired{Account: p.Account, Devices: p.Devices[:n]} }
+
+// JIDs returns the addresses of the devices.
+func (p Paired) JIDs() []string {
+	jids := make([]string, len(p.Devices))
+	for i, device := range p.Devices {
+		jids[i] = device.JID
+	}
+	return jids
+}
+
+// Prepare makes n instances and lets a phone scan the code of each, all through the session layer.
+func Prepare(ctx context.Context, s Script, host *child.Remote, n int) (paired Paired, err error) {
 	p := &pairing{host: host, jids: map[domain.ID]string{}}
 	if p.layer, err = openLayer(ctx, s, slog.New(slog.DiscardHandler), p.watch); err != nil {
-		return nil, err
+		return Paired{}, err
 	}
 	defer func() { err = errors.Join(err, p.layer.close()) }() //nolint:contextcheck // it outlives ctx
 	if err = giveKeys(ctx, s.Devices); err != nil {
-		return nil, err
+		return Paired{}, err
 	}
-	if p.account, err = addAccount(ctx, p.layer.store); err != nil {
-		return nil, err
+	if p.account, err = addAccount(ctx, p.layer.store, domain.ID{}); err != nil {
+		return Paired{}, err
 	}
 	running, stop := context.WithCancel(ctx)
 	ran := make(chan error, 1)
@@ -39,12 +62,13 @@ func Prepare(ctx context.Context, s Script, host *child.Remote, n int) (jids []s
 	err = p.pairAll(ctx, n)
 	stop()
 	if err = errors.Join(err, <-ran); err != nil {
-		return nil, err
+		return Paired{}, err
 	}
-	for _, jid := range p.jids {
-		jids = append(jids, jid)
+	paired.Account = p.account
+	for id, jid := range p.jids {
+		paired.Devices = append(paired.Devices, Device{Instance: id, JID: jid})
 	}
-	return jids, nil
+	return paired, nil
 }
 
 // pairing is Prepare at work.
@@ -85,7 +109,7 @@ func (p *pairing) pair(ctx context.Context, phone string) error {
 	if err := p.host.Post(ctx, "/accounts", account, nil); err != nil {
 		return err
 	}
-	id, err := addInstance(ctx, p.layer.store, p.account)
+	id, err := addInstance(ctx, p.layer.store, p.account, domain.ID{})
 	if err != nil {
 		return err
 	}
@@ -124,24 +148,25 @@ func (p *pairing) await(ctx context.Context, id domain.ID) error {
 
 func byQR() domain.PairingWish { return domain.PairingWish{Method: domain.PairByQR} }
 
-func addAccount(ctx context.Context, db *store.Store) (domain.ID, error) {
-	a := domain.Account{Name: "Benchmark", Plan: "free"}
+// addAccount adds an account with the id; the zero one is for any.
+func addAccount(ctx context.Context, db *store.Store, id domain.ID) (domain.ID, error) {
+	a := domain.Account{ID: id, Name: "Benchmark", Plan: "free"}
 	err := db.CreateAccount(ctx, &a)
 	return a.ID, err
 }
 
-func addInstance(ctx context.Context, db *store.Store, account domain.ID) (domain.ID, error) {
+func addInstance(ctx context.Context, db *store.Store, account, id domain.ID) (domain.ID, error) {
 	a, err := db.Account(account)
 	if err != nil {
 		return domain.ID{}, err
 	}
-	in := domain.Instance{Name: "Benchmark"}
+	in := domain.Instance{ID: id, Name: "Benchmark"}
 	err = a.CreateInstance(ctx, &in, 0)
 	return in.ID, err
 }
 
-// Adopt fills an empty database with an instance for each of the devices, which are paired already.
-func Adopt(ctx context.Context, d Database, jids []string) (err error) {
+// Adopt fills an empty database with instances that are paired already.
+func Adopt(ctx context.Context, d Database, paired Paired) (err error) {
 	db, err := store.Open(ctx, store.Config{URL: d.URL, DataDir: d.Dir})
 	if err != nil {
 		return err
@@ -150,12 +175,12 @@ func Adopt(ctx context.Context, d Database, jids []string) (err error) {
 	if err = db.Migrate(ctx); err != nil {
 		return err
 	}
-	account, err := addAccount(ctx, db)
+	account, err := addAccount(ctx, db, paired.Account)
 	if err != nil {
 		return err
 	}
-	for range jids {
-		id, err := addInstance(ctx, db, account)
+	for _, device := range paired.Devices {
+		id, err := addInstance(ctx, db, account, device.Instance)
 		if err == nil {
 			err = db.WishConnected(ctx, account, id, byQR())
 		}
@@ -163,26 +188,30 @@ func Adopt(ctx context.Context, d Database, jids []string) (err error) {
 			return err
 		}
 	}
-	return record(ctx, db, jids)
+	return record(ctx, db, paired.Devices)
 }
 
 // record writes down the devices, as a node that has just paired them.
-func record(ctx context.Context, db *store.Store, jids []string) error {
-	node := domain.Node{ID: domain.NewID(time.Now()), Name: "bench", Capacity: len(jids)}
+func record(ctx context.Context, db *store.Store, devices []Device) error {
+	node := domain.Node{ID: domain.NewID(time.Now()), Name: "bench", Capacity: len(devices)}
 	if err := db.JoinNode(ctx, node, time.Minute, true); err != nil {
 		return err
 	}
-	wishes, err := db.ClaimLinks(ctx, node.ID, len(jids))
+	wishes, err := db.ClaimLinks(ctx, node.ID, len(devices))
 	if err != nil {
 		return err
 	}
-	if len(wishes) != len(jids) {
-		return fmt.Errorf("%d of %d instances were free", len(wishes), len(jids))
+	if len(wishes) != len(devices) {
+		return fmt.Errorf("%d of %d instances were free", len(wishes), len(devices))
+	}
+	jids := make(map[domain.ID]string, len(devices))
+	for _, device := range devices {
+		jids[device.Instance] = device.JID
 	}
 	status, facts := domain.StatusConnected, make([]domain.LinkFact, len(wishes))
 	for i, w := range wishes {
 		facts[i] = domain.LinkFact{
-			Lease: w.Lease, JID: &jids[i], Code: &domain.LinkCode{}, Seq: w.Seq, Release: true,
+			Lease: w.Lease, JID: new(jids[w.Instance]), Code: &domain.LinkCode{}, Seq: w.Seq, Release: true,
 			State: domain.InstanceState{Status: &status, At: time.Now()},
 		}
 	}
