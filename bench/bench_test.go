@@ -14,6 +14,7 @@ import (
 
 	"github.com/pombal-api/pombal/bench/internal/deliveries"
 	"github.com/pombal-api/pombal/bench/internal/sessions"
+	"github.com/pombal-api/pombal/internal/app"
 	"github.com/pombal-api/pombal/internal/testkit"
 	"github.com/pombal-api/pombal/internal/testkit/apitest"
 )
@@ -217,7 +218,8 @@ func TestListAllocations(t *testing.T) {
 	limits := map[string]float64{"postgres": 150, "sqlite": 1_000} // SQLite's driver makes a string of each text
 	for _, engine := range testkit.Engines() {
 		t.Run(engine.Name, func(t *testing.T) {
-			tenant := apitest.Start(t, engine).NewTenant(t)
+			node := apitest.Start(t, engine, func(cfg *app.Config) { cfg.Sandbox = sessions.Nowhere() })
+			tenant := node.NewTenant(t)
 			for i := range 60 {
 				tenant.NewInstance(t, fmt.Sprintf("Instance %d", i))
 			}

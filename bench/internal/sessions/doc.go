@@ -4,6 +4,7 @@
 package sessions
 
 import (
+	"github.com/pombal-api/pombal/internal/app"
 	"github.com/pombal-api/pombal/internal/fakewa"
 )
 
@@ -26,3 +27,6 @@ type Database struct {
 const seed = "the benchmark's own fake WhatsApp"
 
 func rootKey() [32]byte { return fakewa.RootKey([]byte(seed)) }
+
+// Nowhere is the fake WhatsApp of a node that connects nothing. A process can trust one only: that of this package.
+func Nowhere() *app.Sandbox { return &app.Sandbox{Addr: "127.0.0.1:1", RootKey: rootKey()} }
