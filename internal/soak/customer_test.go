@@ -173,7 +173,7 @@ func (c *customer) disconnect(ctx context.Context, x *subject) error {
 
 // pair tries until the phone is linked.
 func (c *customer) pair(ctx context.Context, x *subject) error {
-	byCode := c.random.IntN(4) == 0
+	byCode := c.random.IntN(4*scale) == 0
 	return c.insist(ctx, func() error {
 		body := api.ConnectInstance{}
 		if byCode {
@@ -199,9 +199,10 @@ func (c *customer) pair(ctx context.Context, x *subject) error {
 	})
 }
 
-// link is what the owner of the phone does with a code.
+// link is what the owner of the phone does with a code. It takes a while under the race detector: guessing a code is
+// made slow on purpose.
 func link(ctx context.Context, phone *fakewa.Account, res *api.ConnectResult) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, scale*8*time.Second)
 	defer cancel()
 	switch {
 	case res.PairingCode != nil:

@@ -18,9 +18,9 @@ var deathBounds = map[string]time.Duration{
 	twice:   lease,
 	unowned: 2 * lease,
 	// The dial waits for its turn, the login takes a moment, and a failed one is repeated after a few seconds.
-	idle: 10 * time.Second,
+	idle: scale * 10 * time.Second,
 	// Its node dies, and the one that takes over dies before the login, once.
-	away: 2*(lease+lease/2) + 10*time.Second,
+	away: 2*(lease+lease/2) + scale*10*time.Second,
 }
 
 // TestRandomDeaths kills nodes with -9, stops them with SIGTERM and freezes them for longer than the lease, while

@@ -2,5 +2,5 @@
 
 package soak
 
-// scale divides how many instances there are.
+// scale divides how many instances there are, and makes customers patient.
 const scale = 1

@@ -2,5 +2,6 @@
 
 package soak
 
-// scale divides how many instances there are: pairing one takes a second under the race detector.
+// scale divides how many instances there are, and makes customers patient: pairing takes seconds under the race
+// detector.
 const scale = 3
