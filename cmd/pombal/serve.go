@@ -89,6 +89,8 @@ Try it:
   curl '%[1]s/v1/instances?status=connected&limit=1' -H 'Authorization: Bearer %[4]s'
   curl %[1]s/v1/instances -H 'Authorization: Bearer %[5]s' -H 'X-Account-Id: *'
   curl %[1]s/instance/fetchInstances -H 'apikey: %[4]s'
+  curl -N %[1]s/v1/events/stream -H 'Authorization: Bearer %[4]s'
+  pombal phone scan 'Marketing WhatsApp'    # connects it: a simulated phone scans its QR code
 `, r.URL, r.AdminURL, r.AccountID, r.APIKey, r.PartnerAPIKey, c.DataDir, r.ControlURL)
 	return err
 }
