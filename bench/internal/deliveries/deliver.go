@@ -54,6 +54,7 @@ func (d *deliverer) handler() http.Handler {
 		if err == nil {
 			ctx, stop := context.WithCancelCause(r.Context())
 			defer stop(nil)
+			//nolint:contextcheck // the end of the process, not of the request
 			defer context.AfterFunc(d.ended, func() { stop(context.Cause(d.ended)) })()
 			if result, err = d.do(ctx, j); err != nil {
 				err = errors.Join(err, context.Cause(ctx))

@@ -22,7 +22,7 @@ func TestSink(t *testing.T) {
 			return 0
 		}
 		req.Header.Set(headerID, id)
-		res, err := http.DefaultClient.Do(req)
+		res, err := server.Client().Do(req)
 		if err != nil {
 			t.Error(err)
 			return 0

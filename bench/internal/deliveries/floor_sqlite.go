@@ -70,7 +70,7 @@ func openSQLite(ctx context.Context, dir string) (*outboxSQLite, error) {
 		{&o.insertion, insertSQLite}, {&o.claiming, claimSQLite}, {&o.removing, removeSQLite},
 		{&o.begin, "BEGIN IMMEDIATE"}, {&o.commit, "COMMIT"}, {&o.revert, "ROLLBACK"},
 	} {
-		if *s.to, err = o.conn.PrepareContext(ctx, s.text); err != nil {
+		if *s.to, err = o.conn.PrepareContext(ctx, s.text); err != nil { //nolint:sqlclosecheck // they end with the connection
 			return nil, err
 		}
 	}
@@ -119,26 +119,26 @@ func (o *outboxSQLite) transact(do func(context.Context) error) error {
 
 func (o *outboxSQLite) insert(_ context.Context, target int, data []byte) (id int64, err error) {
 	err = o.transact(func(ctx context.Context) error {
-		result, err := o.insertion.ExecContext(ctx, target, data)
-		if err == nil {
-			id, err = result.LastInsertId()
+		result, failed := o.insertion.ExecContext(ctx, target, data)
+		if failed == nil {
+			id, failed = result.LastInsertId()
 		}
-		return err
+		return failed
 	})
 	return id, err
 }
 
 func (o *outboxSQLite) claim(_ context.Context, n int) (list []row, err error) {
 	err = o.transact(func(ctx context.Context) error {
-		rows, err := o.claiming.QueryContext(ctx, n)
-		if err != nil {
-			return err
+		rows, failed := o.claiming.QueryContext(ctx, n)
+		if failed != nil {
+			return failed
 		}
 		defer func() { _ = rows.Close() }() // Err has told
 		for rows.Next() {
 			var r row
-			if err = rows.Scan(&r.id, &r.target, &r.data); err != nil {
-				return err
+			if failed = rows.Scan(&r.id, &r.target, &r.data); failed != nil {
+				return failed
 			}
 			list = append(list, r)
 		}
