@@ -33,7 +33,7 @@ ORDER BY l.place, d.next_at, d.id`,
 SELECT ` + dueColumns + `
 FROM (
     SELECT * FROM deliveries
-    WHERE account_id = ?1 AND webhook_id = ?2 AND state = 'waiting' AND next_at <= ?3
+    WHERE account_id = CAST(?1 AS blob) AND webhook_id = CAST(?2 AS blob) AND state = 'waiting' AND next_at <= CAST(?3 AS integer)
         AND id NOT IN (SELECT unhex(value) FROM json_each(?4))
     ORDER BY next_at, id LIMIT ?5 + 0
 ) AS d

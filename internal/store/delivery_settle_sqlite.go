@@ -10,18 +10,20 @@ import (
 	"github.com/pombal-api/pombal/internal/domain"
 )
 
+// Parameters are cast where rows are looked for: bare ones SQLite would compare with the conditions of partial indexes,
+// and plan anew whenever they are others.
 const (
 	laneSQLite crossing = `
 SELECT l.epoch, w.failing_since
 FROM webhook_lanes AS l JOIN webhooks AS w ON w.account_id = l.account_id AND w.id = l.webhook_id
-WHERE l.account_id = ?1 AND l.webhook_id = ?2`
+WHERE l.account_id = CAST(?1 AS blob) AND l.webhook_id = CAST(?2 AS blob)`
 
 	// applySQLite has in ?12 whether the delivery stays as it is if it was replayed meanwhile.
 	applySQLite crossing = `
 UPDATE deliveries SET attempts = ?4, tried_at = ?5, took_ms = ?6, status_code = ?7, failure = ?8,
     state = iif(manual AND ?12, state, ?9), step = iif(manual AND ?12, step, ?10),
     next_at = iif(manual AND ?12, next_at, ?11), manual = manual AND ?12
-WHERE account_id = ?1 AND id = ?3 AND webhook_id = ?2 AND state = 'waiting' AND attempts = ?4 - 1`
+WHERE account_id = CAST(?1 AS blob) AND id = CAST(?3 AS blob) AND webhook_id = CAST(?2 AS blob) AND state = 'waiting' AND attempts = ?4 - 1`
 
 	addAttemptSQLite crossing = `
 INSERT INTO delivery_attempts (account_id, delivery_id, number, at, took_ms, status_code, manual, failure, response)
@@ -30,16 +32,16 @@ VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)`
 	saveFailingSQLite crossing = `UPDATE webhooks SET failing_since = ?3, warnings = 0 WHERE account_id = ?1 AND id = ?2`
 
 	saveLaneSQLite crossing = `
-UPDATE webhook_lanes SET failures = ?3, paused_until = ?4 WHERE account_id = ?1 AND webhook_id = ?2`
+UPDATE webhook_lanes SET failures = ?3, paused_until = ?4 WHERE account_id = CAST(?1 AS blob) AND webhook_id = CAST(?2 AS blob)`
 
 	// releaseLaneSQLite puts a lane that still has something to do behind those that wait already.
 	releaseLaneSQLite crossing = `
 UPDATE webhook_lanes SET worker_id = NULL, lease_until = NULL, due_at = (
     SELECT max(d.next_at, coalesce(webhook_lanes.paused_until, 0), ?3) FROM deliveries AS d
-    WHERE d.account_id = ?1 AND d.webhook_id = ?2 AND d.state = 'waiting'
-        AND EXISTS (SELECT 1 FROM webhooks AS w WHERE w.account_id = ?1 AND w.id = ?2 AND w.status = 'active')
+    WHERE d.account_id = CAST(?1 AS blob) AND d.webhook_id = CAST(?2 AS blob) AND d.state = 'waiting'
+        AND EXISTS (SELECT 1 FROM webhooks AS w WHERE w.account_id = CAST(?1 AS blob) AND w.id = CAST(?2 AS blob) AND w.status = 'active')
     ORDER BY d.next_at LIMIT 1
-) WHERE account_id = ?1 AND webhook_id = ?2`
+) WHERE account_id = CAST(?1 AS blob) AND webhook_id = CAST(?2 AS blob)`
 )
 
 // sqliteSettling is settling on SQLite, whose statements cost little: one for each row.

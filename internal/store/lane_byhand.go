@@ -60,7 +60,7 @@ func (s *Store) each(ctx context.Context, question everywhere, start func(), do 
 		if s.pool != nil {
 			err = s.eachByKey(ctx, question.postgres, do, args...)
 		} else {
-			err = eachSQLite(ctx, s.pages, question.sqlite, do, args...)
+			err = s.eachPrepared(ctx, question.sqlite, do, args...)
 		}
 		if !isDeadConnection(err) {
 			break
@@ -87,11 +87,44 @@ func eachRow(rows pgx.Rows, do func(scanned) error) error {
 	return rows.Err()
 }
 
+// eachPrepared asks a question on SQLite, where to prepare it would cost more than to answer it.
+func (s *Store) eachPrepared(ctx context.Context, question crossing, do func(scanned) error, args ...any) error {
+	stmt, err := s.questionStmt(ctx, question)
+	if err != nil {
+		return err
+	}
+	rows, err := stmt.QueryContext(ctx, args...)
+	if err != nil {
+		return err
+	}
+	return eachSQLRow(rows, do)
+}
+
+// questionStmt returns the statement of a question, which is there until the store is closed.
+func (s *Store) questionStmt(ctx context.Context, question crossing) (*sql.Stmt, error) {
+	if stmt, ok := s.questions.Load(question); ok {
+		return stmt.(*sql.Stmt), nil
+	}
+	mine, err := s.pages.PrepareContext(ctx, string(question))
+	if err != nil {
+		return nil, err
+	}
+	stmt, loaded := s.questions.LoadOrStore(question, mine)
+	if loaded { // somebody else was quicker
+		err = mine.Close()
+	}
+	return stmt.(*sql.Stmt), err
+}
+
 func eachSQLite(ctx context.Context, q sqliteQuerier, sql crossing, do func(scanned) error, args ...any) error {
 	rows, err := q.QueryContext(ctx, string(sql), args...)
 	if err != nil {
 		return err
 	}
+	return eachSQLRow(rows, do)
+}
+
+func eachSQLRow(rows *sql.Rows, do func(scanned) error) error {
 	defer func() { _ = rows.Close() }()
 	for rows.Next() {
 		if err := do(rows); err != nil {

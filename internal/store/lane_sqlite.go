@@ -10,8 +10,8 @@ import (
 // freeLanes is what can be claimed at ?1.
 const freeLanes = `
 FROM webhook_lanes AS l JOIN webhooks AS w ON w.account_id = l.account_id AND w.id = l.webhook_id
-WHERE l.due_at <= ?1 AND (l.paused_until IS NULL OR l.paused_until <= ?1)
-    AND (l.worker_id IS NULL OR l.lease_until < ?1) AND w.status = 'active'
+WHERE l.due_at <= CAST(?1 AS integer) AND (l.paused_until IS NULL OR l.paused_until <= CAST(?1 AS integer))
+    AND (l.worker_id IS NULL OR l.lease_until < CAST(?1 AS integer)) AND w.status = 'active'
 ORDER BY l.due_at LIMIT ?2 + 0`
 
 const (
@@ -22,7 +22,7 @@ SELECT ` + laneColumns + `
 FROM webhook_lanes AS l JOIN webhooks AS w ON w.account_id = l.account_id AND w.id = l.webhook_id
 WHERE l.worker_id = ?1`
 	takeLaneSQLite crossing = `
-UPDATE webhook_lanes SET worker_id = ?1, epoch = epoch + 1, lease_until = ?2 WHERE account_id = ?3 AND webhook_id = ?4`
+UPDATE webhook_lanes SET worker_id = ?1, epoch = epoch + 1, lease_until = ?2 WHERE account_id = CAST(?3 AS blob) AND webhook_id = CAST(?4 AS blob)`
 	renewLanesSQLite crossing = `UPDATE webhook_lanes SET lease_until = ?2 WHERE worker_id = ?1`
 )
 

@@ -58,8 +58,9 @@ type Store struct {
 	// publications are for PostgreSQL only.
 	publications publications
 
-	shapes  sync.Map // pageShape -> *pageQuery
-	windows rateWindows
+	shapes    sync.Map // pageShape -> *pageQuery
+	questions sync.Map // crossing -> *sql.Stmt, on SQLite only
+	windows   rateWindows
 	// pageRows keeps *sqlitePageRow for the next page.
 	pageRows sync.Pool
 	closers  []func() error
@@ -95,6 +96,10 @@ func (s *Store) Close() error {
 		if stmt := q.(*pageQuery).prepared; stmt != nil {
 			errs = append(errs, stmt.Close())
 		}
+		return true
+	})
+	s.questions.Range(func(_, stmt any) bool {
+		errs = append(errs, stmt.(*sql.Stmt).Close())
 		return true
 	})
 	if s.prepared != nil {
