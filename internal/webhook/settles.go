@@ -190,7 +190,7 @@ func (d *dispatcher) notSettled(outcomes []outcome, updates []update, err error)
 	d.settleAt = d.now.Add(d.backoff())
 	n := len(outcomes) + len(updates)
 	if isTransient(err) || n > 1 || d.settleFails < hopeless {
-		if !isTransient(err) {
+		if !isTransient(err) || isTimeout(err) { // as many may take too long, over and over
 			d.limit = max(1, n/2)
 		}
 		d.outcomes = append(outcomes, d.outcomes...)
