@@ -106,7 +106,7 @@ func TestEvents_OfRemovals(t *testing.T) {
 			"by its node": func(h holding) error { return f.RemoveLink(ctx, h.node, h.lease) },
 			"by force":    func(h holding) error { return f.RemoveInstance(ctx, h.lease.Account, h.lease.Instance) },
 			"at once": func(h holding) error {
-				h.learn(t, f, domain.LinkFact{Release: true})
+				h.learn(t, f, domain.LinkFact{Seq: 1, Ended: true, Release: true}) // nobody wants it connected any more
 				removed, err := f.WishRemoved(ctx, h.lease.Account, h.lease.Instance, 0)
 				if !removed {
 					t.Error("it is still there")
