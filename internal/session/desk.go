@@ -68,12 +68,19 @@ func (d *Desk) Pairing(ctx context.Context, account, instance domain.ID) (domain
 }
 
 // Connect wants an instance connected and returns as soon as there is a code for the phone, or the connection.
-// That takes at most 10 s: then CodeUnavailable, and the wish remains. CodeAlreadyConnected when there is
-// nothing to do. While a code waits that was made in the same way, it is returned again.
+// That takes at most 10 s: then CodeUnavailable, and the wish remains, unless an earlier one to be disconnected is
+// still to be done. CodeAlreadyConnected when there is nothing to do. While a code waits that was made in the same
+// way, it is returned again.
 func (d *Desk) Connect(ctx context.Context, account, instance domain.ID, how domain.PairingWish) (domain.LinkState, error) {
-	st, err := d.Pairing(ctx, account, instance)
-	if err != nil {
+	end := d.now().Add(connectTimeout)
+	st, err := d.await(ctx, connectTimeout, account, instance, func(st *domain.LinkState) (bool, error) { return !isLeaving(st), nil })
+	switch {
+	case err != nil:
 		return domain.LinkState{}, err
+	case isLeaving(&st):
+		return domain.LinkState{}, stillLeaving()
+	case st.Status == domain.StatusConnected:
+		return domain.LinkState{}, alreadyConnected()
 	}
 	asked := st.Desired == domain.DesiredConnected && !st.Paired && st.Method == how.Method && st.PairPhone == how.Phone
 	if asked && st.Status == domain.StatusQRPending {
@@ -84,7 +91,13 @@ func (d *Desk) Connect(ctx context.Context, account, instance domain.ID, how dom
 			return domain.LinkState{}, err
 		}
 	}
-	return d.awaitCode(ctx, account, instance, how)
+	return d.awaitCode(ctx, end.Sub(d.now()), account, instance, how)
+}
+
+// isLeaving reports whether a wish to be disconnected has not been obeyed, as its node has died, say. A wish to be
+// connected would overtake it, and the pairing that was to be forgotten would come back.
+func isLeaving(st *domain.LinkState) bool {
+	return st.Desired == domain.DesiredDisconnected && !st.Settled
 }
 
 // wish hints at a wish that was recorded.
@@ -96,9 +109,9 @@ func (d *Desk) wish(err error) error {
 }
 
 // awaitCode waits for what Connect promises.
-func (d *Desk) awaitCode(ctx context.Context, account, instance domain.ID, how domain.PairingWish) (domain.LinkState, error) {
+func (d *Desk) awaitCode(ctx context.Context, timeout time.Duration, account, instance domain.ID, how domain.PairingWish) (domain.LinkState, error) {
 	loggedOut := false
-	st, err := d.await(ctx, connectTimeout, account, instance, func(st *domain.LinkState) (bool, error) {
+	st, err := d.await(ctx, timeout, account, instance, func(st *domain.LinkState) (bool, error) {
 		switch {
 		case st.Status == domain.StatusConnected, st.Status == domain.StatusQRPending && st.Method == how.Method:
 			return true, nil
@@ -162,13 +175,13 @@ func (d *Desk) Disconnect(ctx context.Context, account, instance domain.ID) (dom
 }
 
 // Restart drops the connection and opens it again with the same pairing. CodeInstanceNotConnected as for
-// Disconnect. It waits until a node has begun.
+// Disconnect, and while it is being disconnected. It waits until a node has begun.
 func (d *Desk) Restart(ctx context.Context, account, instance domain.ID) (domain.LinkState, error) {
 	st, err := d.State(ctx, account, instance)
 	if err != nil {
 		return domain.LinkState{}, err
 	}
-	if isIdle(&st) {
+	if isIdle(&st) || isLeaving(&st) {
 		return domain.LinkState{}, instanceNotConnected()
 	}
 	if err = d.wish(d.wishes.WishRestarted(ctx, account, instance)); err != nil {
@@ -207,6 +220,13 @@ func alreadyConnected() *domain.Error {
 
 func instanceNotConnected() *domain.Error {
 	return domain.NewError(domain.CodeInstanceNotConnected, "The instance is not connected. Connect it first.")
+}
+
+func stillLeaving() *domain.Error {
+	return &domain.Error{
+		Code: domain.CodeUnavailable, RetryAfter: 5 * time.Second,
+		Message: "The instance is still being disconnected. Connect it again in a few seconds.",
+	}
 }
 
 // notConnected says why Connect has neither a code nor a connection to show.

@@ -109,6 +109,38 @@ func TestDesk_ConnectAnywhere(t *testing.T) {
 	})
 }
 
+// A disconnect that nobody has obeyed yet is not overtaken by what is asked later.
+func TestDesk_DisconnectIsNotOvertaken(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		id := w.store.add("jid")
+		desk := NewDesk(w.store, func() {}, time.Now)
+		ctx, account := t.Context(), domain.ID{1}
+		if _, err := desk.Disconnect(ctx, account, id); err != nil { // there is no node
+			t.Fatal(err)
+		}
+		_, err := desk.Restart(ctx, account, id)
+		wantCode(t, err, domain.CodeInstanceNotConnected)
+		began := time.Now()
+		_, err = desk.Connect(ctx, account, id, byQR)
+		wantCode(t, err, domain.CodeUnavailable)
+		if took := time.Since(began); took > connectTimeout+time.Second {
+			t.Errorf("after %v", took)
+		}
+		time.AfterFunc(3*time.Second, func() { w.node(Config{}) })
+		st, err := desk.Connect(ctx, account, id, byQR)
+		if err != nil || st.Code.Text != "qr" {
+			t.Errorf("connect: %+v, %v", st, err)
+		}
+		if first := w.driver.nth(id, 0); first.target.JID != "jid" {
+			t.Errorf("the first link is of %q", first.target.JID)
+		} else if _, _, out := first.at(); !out {
+			t.Error("it was not logged out")
+		}
+	})
+}
+
 func TestDesk_ConnectGivesUp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
