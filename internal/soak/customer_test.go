@@ -1,6 +1,7 @@
 package soak
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,7 +27,6 @@ type subject struct {
 	linked bool
 	since  time.Time // of the latest change of linked
 	left   int       // how often it was disconnected
-	kept   int       // how often a pairing outlived that, as the instance was to be connected again at once
 }
 
 func (x *subject) setLinked(linked bool) {
@@ -65,7 +65,7 @@ func (s *site) populate(tb testing.TB, n int) (subjects []*subject) {
 				return err
 			}
 			return retry(tb.Context(), patience, func() error {
-				st, err := owner.client(tb.Context()).Instances.Status(tb.Context(), x.id)
+				st, err := c.Instances.Status(tb.Context(), x.id)
 				if err == nil && st.Status != api.LiveStatusConnected {
 					err = fmt.Errorf("%s is %s", x.id, st.Status)
 				}
@@ -86,20 +86,27 @@ type customer struct {
 	random *rand.Rand
 }
 
-// client is the SDK on a node at random, which need not be the one that holds anything.
-func (c *customer) client(ctx context.Context) *api.Client {
-	for {
-		if address := c.site.nodes[c.random.IntN(len(c.site.nodes))].address(); address != "" {
-			if client, err := c.site.client(address); err == nil {
-				return client
-			}
-		}
-		if !pause(ctx, 50*time.Millisecond) {
-			client, _ := c.site.client("http://127.0.0.1:1") // it is over anyway
-			return client
-		}
+// call calls a node at random, which need not be the one that holds anything. A call without an answer may still be
+// carried out, when its node goes on: so the customer waits until that has happened or cannot happen any more.
+func (c *customer) call(ctx context.Context, op string, do func(*api.Client) error) error {
+	n := c.site.nodes[c.random.IntN(len(c.site.nodes))]
+	life, address := n.life(), n.address()
+	client, err := c.site.client(address)
+	if err != nil || address == "" {
+		return cmp.Or(err, errNobody)
 	}
+	err = do(client)
+	c.site.note(op, err)
+	if _, answered := errors.AsType[*api.Error](err); err == nil || answered {
+		return err
+	}
+	for n.life() == life && n.address() == "" && pause(ctx, 50*time.Millisecond) {
+	}
+	pause(ctx, 2*time.Second)
+	return err
 }
+
+var errNobody = errors.New("the node is away")
 
 // live lets a customer use his instances until ctx ends.
 func (c *customer) live(ctx context.Context, mine []*subject) error {
@@ -121,16 +128,22 @@ func (c *customer) act(ctx context.Context, x *subject) error {
 	case !linked && dice < 60:
 		return c.pair(ctx, x)
 	case dice < 45:
-		_, err := c.client(ctx).Instances.Status(ctx, x.id)
-		c.site.note("status", err)
+		return c.look(ctx, x, linked)
 	case dice < 75 && linked:
-		_, err := c.client(ctx).Instances.Connect(ctx, x.id, api.ConnectInstance{})
-		c.site.note("connect", err)
+		_ = c.call(ctx, "connect", func(node *api.Client) error {
+			_, err := node.Instances.Connect(ctx, x.id, api.ConnectInstance{})
+			return err
+		})
 	case dice < 80:
-		_, err := c.client(ctx).Instances.List(ctx, api.ListInstancesParams{})
-		c.site.note("list", err)
+		_ = c.call(ctx, "list", func(node *api.Client) error {
+			_, err := node.Instances.List(ctx, api.ListInstancesParams{})
+			return err
+		})
 	case dice < 88 && linked:
-		c.site.note("restart", c.client(ctx).Instances.Restart(ctx, x.id))
+		err := c.call(ctx, "restart", func(node *api.Client) error { return node.Instances.Restart(ctx, x.id) })
+		if api.CodeOf(err) == api.ErrorCodeInstanceNotConnected {
+			return errLost
+		}
 	case dice < 92 && linked:
 		return c.disconnect(ctx, x)
 	case linked:
@@ -142,6 +155,23 @@ func (c *customer) act(ctx context.Context, x *subject) error {
 	return nil
 }
 
+var errLost = errors.New("the phone is linked, and the instance does not know of it")
+
+// look asks for the status. A linked instance may be connecting, or even show its code for a moment when the node died
+// at which it was linked, but never be disconnected.
+func (c *customer) look(ctx context.Context, x *subject, linked bool) error {
+	lost := false
+	_ = c.call(ctx, "status", func(node *api.Client) error {
+		report, err := node.Instances.Status(ctx, x.id)
+		lost = err == nil && linked && report.Status == api.LiveStatusDisconnected
+		return err
+	})
+	if lost {
+		return errLost
+	}
+	return nil
+}
+
 // patience is how long a customer tries before he calls an instance stuck.
 const patience = 90 * time.Second
 
@@ -149,8 +179,8 @@ const patience = 90 * time.Second
 func (c *customer) insist(ctx context.Context, try func() error) error {
 	for end := time.Now().Add(patience); ; {
 		err := try()
-		if err == nil {
-			return nil
+		if err == nil || errors.Is(err, errBack) {
+			return err
 		}
 		if !pause(ctx, 300*time.Millisecond) || time.Now().After(end) {
 			return fmt.Errorf("stuck for %v: %w", patience, err)
@@ -162,8 +192,9 @@ func (c *customer) insist(ctx context.Context, try func() error) error {
 func (c *customer) disconnect(ctx context.Context, x *subject) error {
 	x.setLinked(false)
 	return c.insist(ctx, func() error {
-		err := c.client(ctx).Instances.Disconnect(ctx, x.id, api.DisconnectInstance{})
-		c.site.note("disconnect", err)
+		err := c.call(ctx, "disconnect", func(node *api.Client) error {
+			return node.Instances.Disconnect(ctx, x.id, api.DisconnectInstance{})
+		})
 		if api.CodeOf(err) == api.ErrorCodeInstanceNotConnected { // an earlier try has done it
 			return nil
 		}
@@ -173,31 +204,31 @@ func (c *customer) disconnect(ctx context.Context, x *subject) error {
 
 // pair tries until the phone is linked.
 func (c *customer) pair(ctx context.Context, x *subject) error {
-	byCode := c.random.IntN(4*scale) == 0
-	return c.insist(ctx, func() error {
-		body := api.ConnectInstance{}
-		if byCode {
-			body = api.ConnectInstance{Method: api.ConnectMethodPairingCode, Phone: x.number}
-		}
-		res, err := c.client(ctx).Instances.Connect(ctx, x.id, body)
-		c.site.note("connect", err)
+	body := api.ConnectInstance{}
+	if c.random.IntN(4*scale) == 0 {
+		body = api.ConnectInstance{Method: api.ConnectMethodPairingCode, Phone: x.number}
+	}
+	err := c.insist(ctx, func() error {
+		var res *api.ConnectResult
+		err := c.call(ctx, "connect", func(node *api.Client) (err error) {
+			res, err = node.Instances.Connect(ctx, x.id, body)
+			return err
+		})
 		switch {
-		case err == nil && res.Status == api.LiveStatusConnected:
-			// The wish to disconnect had not reached a node when this one overtook it. (While the node of an
-			// instance is dead, that is still called connected, and the wish goes before.)
-			x.kept++
-			x.setLinked(true)
-			return nil
+		case api.CodeOf(err) == api.ErrorCodeAlreadyConnected, err == nil && res.Status == api.LiveStatusConnected:
+			return errBack
 		case err != nil:
 			return err
 		}
-		if err := link(ctx, x.phone, res); err != nil {
-			return err
-		}
-		x.setLinked(true)
-		return nil
+		return link(ctx, x.phone, res)
 	})
+	if err == nil {
+		x.setLinked(true)
+	}
+	return err
 }
+
+var errBack = errors.New("the pairing that was to be forgotten is back")
 
 // link is what the owner of the phone does with a code. It takes a while under the race detector: guessing a code is
 // made slow on purpose.
