@@ -89,7 +89,7 @@ func eachRow(rows pgx.Rows, do func(scanned) error) error {
 
 // eachPrepared asks a question on SQLite, where to prepare it would cost more than to answer it.
 func (s *Store) eachPrepared(ctx context.Context, question crossing, do func(scanned) error, args ...any) error {
-	stmt, err := s.questionStmt(ctx, question)
+	stmt, err := s.questionStmt(ctx, question) //nolint:sqlclosecheck // the store closes it
 	if err != nil {
 		return err
 	}
@@ -111,7 +111,7 @@ func (s *Store) questionStmt(ctx context.Context, question crossing) (*sql.Stmt,
 	}
 	stmt, loaded := s.questions.LoadOrStore(question, mine)
 	if loaded { // somebody else was quicker
-		err = mine.Close()
+		err = mine.Close() //nolint:sqlclosecheck // the other one stays
 	}
 	return stmt.(*sql.Stmt), err
 }
