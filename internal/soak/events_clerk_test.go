@@ -101,6 +101,9 @@ func (c *clerk) listen(in *json.Decoder) {
 			return
 		}
 		c.office.take(&r)
+		if r.Refused {
+			c.office.tb.Logf("%s was too busy to publish", c.name)
+		}
 		if r.Error != "" {
 			c.office.tb.Errorf("%s cannot publish: %s", c.name, r.Error)
 		}

@@ -45,9 +45,10 @@ type publication struct {
 
 // receipt is what the node answers: for each transaction, after the commit, and at the end.
 type receipt struct {
-	Events []published `json:",omitempty"`
-	Error  string      `json:",omitempty"`
-	Done   bool        `json:",omitempty"`
+	Events  []published `json:",omitempty"`
+	Refused bool        `json:",omitempty"` // as it took too long
+	Error   string      `json:",omitempty"`
+	Done    bool        `json:",omitempty"`
 }
 
 // published is an event that is committed.
@@ -118,10 +119,15 @@ func (p *publication) publish(ctx context.Context, node *app.App, tell func(rece
 					return nil
 				}
 				events := p.batch(int(n), pad)
-				if err := node.Publish(ctx, p.Account, events); err != nil {
+				switch err := node.Publish(ctx, p.Account, events); {
+				case domain.CodeOf(err) == domain.CodeUnavailable: // too much goes on at this machine: others come later
+					left.Add(n)
+					tell(receipt{Refused: true})
+				case err != nil:
 					return err
+				default:
+					tell(receiptOf(events))
 				}
-				tell(receiptOf(events))
 				if p.Every > 0 && !pause(ctx, p.Every) {
 					return ctx.Err()
 				}

@@ -26,7 +26,7 @@ type line struct {
 	reader *bufio.Reader
 }
 
-// dialLine opens a stream and reads up to its first comment.
+// dialLine opens a stream and reads what comes before the events.
 func (o *office) dialLine(ctx context.Context, c *clerk, after string) (*line, error) {
 	u, err := url.Parse(c.process().url)
 	if err != nil {
@@ -42,7 +42,7 @@ func (o *office) dialLine(ctx context.Context, c *clerk, after string) (*line, e
 	}
 	_, err = fmt.Fprintf(conn, "GET /v1/events/stream HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\n%s\r\n", u.Host, o.key, after)
 	if err == nil {
-		err = l.await(": connected")
+		err = errors.Join(l.await(": connected"), l.await("\n"))
 	}
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
@@ -100,7 +100,7 @@ func TestIdleStreams(t *testing.T) {
 			}
 			began = time.Now()
 			node.publish(publication{Events: 1})
-			each(t, append(lines, warm...), func(l *line) error { return l.await("id: evt_") })
+			each(t, append(lines, warm...), func(l *line) error { return l.await("data: ") })
 			t.Logf("all were told of an event %v after it was asked for", time.Since(began).Round(time.Millisecond))
 			for _, l := range append(lines, warm...) {
 				_ = l.conn.Close()
@@ -230,7 +230,7 @@ func (l *line) rest(t *testing.T) (list []string) {
 	}
 	// The answer goes on in chunks.
 	head := strings.NewReader("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-	if _, err := l.reader.Discard(len("\n\r\n")); err != nil { // the end of the first comment and its chunk
+	if _, err := l.reader.Discard(len("\r\n")); err != nil { // the end of the first chunk
 		t.Fatal(err)
 	}
 	res, err := http.ReadResponse(bufio.NewReader(io.MultiReader(head, l.reader)), nil)
