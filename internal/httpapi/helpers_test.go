@@ -205,7 +205,7 @@ func (w *world) renew(tb testing.TB) {
 		"ApiKey":   key.ID,
 		"Account":  w.child.ID,
 	}
-	maps.Copy(w.ids, furnish(tb, w.asker, w.Tenant, w.ids["Instance"], "spare"))
+	maps.Copy(w.ids, furnish(tb, w.looker, w.Tenant, w.ids["Instance"], "spare"))
 }
 
 // furnish makes an event of the tenant's instance and what delivers it, with the text in each place, and returns the

@@ -78,7 +78,7 @@ func newHousehold(tb testing.TB, name string, tenant *apitest.Tenant) *household
 		`","webhookUrl":"https://`+canary+`.invalid/"}`)).decode(tb, &instance)
 	h.asker.do(tb, "POST", "/v1/api-keys", []byte(`{"name":"`+canary+`","scopes":["instances:read"]}`)).decode(tb, &key)
 	h.ids = map[string]string{"Instance": instance.ID, "ApiKey": key.ID, "Account": tenant.ID}
-	maps.Copy(h.ids, furnish(tb, h.asker, tenant, instance.ID, canary))
+	maps.Copy(h.ids, furnish(tb, h.looker, tenant, instance.ID, canary))
 	if tenant.Account.Partner {
 		h.more = []string{"/v1/accounts?limit=100"}
 	}
@@ -133,7 +133,7 @@ type intruder struct {
 func (n *neighbourhood) intruders(tb testing.TB) []intruder {
 	tb.Helper()
 	child, onChild := n.child, map[string]string{"Instance": n.child.NewInstance(tb, "mine").ID}
-	maps.Copy(onChild, furnish(tb, bearer(tb, child.Server, child.Key), child, onChild["Instance"], "child"))
+	maps.Copy(onChild, furnish(tb, looker(tb, child.Server, child.Key), child, onChild["Instance"], "child"))
 	onChild["Account"], onChild["ApiKey"] = child.ID, n.ids["ApiKey"]
 	token := mint(tb, n.asker, `{}`)
 	strangers := []*household{n.plain, n.rival, n.rivalsOwn}
@@ -365,7 +365,7 @@ func TestEveryCursor_OfAnotherAccount(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *apitest.Server) {
 		n := newNeighbourhood(t, s)
 		n.rival.tenant.NewInstance(t, canary)
-		furnish(t, n.rival.asker, n.rival.tenant, n.rival.ids["Instance"], canary+"2")
+		furnish(t, n.rival.looker, n.rival.tenant, n.rival.ids["Instance"], canary+"2")
 		newHousehold(t, "its other child", s.NewTenant(t, canaryAccount, func(a *app.NewAccount) { a.Parent = n.rival.tenant.ID }))
 		lists := 0
 		for _, op := range s.Contract.Operations() {
