@@ -37,8 +37,8 @@ func whileReady(t *testing.T, dev *app.Dev, do func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	err := dev.Run(ctx, func(int) error { // how many are missing depends on the machine's speed
+		defer cancel() // also when the test fails in it
 		do()
-		cancel()
 		return nil
 	})
 	if err != nil {
