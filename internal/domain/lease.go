@@ -34,6 +34,7 @@ type Node struct {
 	Name     string // for people
 	Capacity int    // how many instances it may hold
 	Held     int    // how many it holds, as of its latest renewal
+	Late     bool   // it has not renewed in time, so it may be dead
 }
 
 // Fleet is what nodes know of each other.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -128,11 +129,16 @@ func TestDesk_DisconnectIsNotOvertaken(t *testing.T) {
 		if took := time.Since(began); took > connectTimeout+time.Second {
 			t.Errorf("after %v", took)
 		}
-		time.AfterFunc(3*time.Second, func() { w.node(Config{}) })
-		st, err := desk.Connect(ctx, account, id, byQR)
-		if err != nil || st.Code.Text != "qr" {
-			t.Errorf("connect: %+v, %v", st, err)
-		}
+		var connecting sync.WaitGroup
+		connecting.Go(func() {
+			st, err := desk.Connect(ctx, account, id, byQR)
+			if err != nil || st.Code.Text != "qr" {
+				t.Errorf("connect: %+v, %v", st, err)
+			}
+		})
+		time.Sleep(3 * time.Second)
+		w.node(Config{})
+		connecting.Wait()
 		if first := w.driver.nth(id, 0); first.target.JID != "jid" {
 			t.Errorf("the first link is of %q", first.target.JID)
 		} else if _, _, out := first.at(); !out {

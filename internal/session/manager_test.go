@@ -359,6 +359,48 @@ func (m *mortal) SaveLinkFacts(ctx context.Context, n domain.ID, f []domain.Link
 	return m.memStore.SaveLinkFacts(ctx, n, f)
 }
 
+// A node that dies soon after its start leaves its share of what is free to others before its lease ends: what another
+// dead node has held must not wait for both.
+func TestManager_DeathAfterDeath(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var ids []domain.ID
+		for range 30 {
+			ids = append(ids, w.store.add("jid"))
+		}
+		start := func(name string) (kill func()) {
+			s := &mortal{memStore: w.store}
+			_, stop := w.nodeOn(Config{Name: name}, s)
+			return func() {
+				s.kill() // the row stays until it expires
+				stop()
+			}
+		}
+		start("a")
+		start("b")
+		killFirst := start("c")
+		time.Sleep(20 * time.Second)
+		killFirst()
+		var orphans []domain.ID
+		for _, id := range ids {
+			if w.driver.open(id) == 0 {
+				orphans = append(orphans, id)
+			}
+		}
+		time.Sleep(8 * time.Second)
+		killSecond := start("d")
+		time.Sleep(500 * time.Millisecond)
+		killSecond()
+		time.Sleep(12 * time.Second)
+		for _, id := range orphans {
+			if w.driver.open(id) == 0 {
+				t.Errorf("of %d instances that have been without a node for 20 s, %v is one", len(orphans), id)
+			}
+		}
+	})
+}
+
 // Three nodes that are killed, stopped and cut off at random: no instance is held twice for longer than
 // the lease, or by nobody for longer than twice that, and none is stuck or loses its pairing.
 func TestManager_RandomDeaths(t *testing.T) {

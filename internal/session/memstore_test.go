@@ -142,13 +142,14 @@ func (s *memStore) ReapNodes(ctx context.Context) (n int, err error) {
 	return n, nil
 }
 
-func (s *memStore) Fleet(ctx context.Context) (f domain.Fleet, err error) {
+func (s *memStore) Fleet(ctx context.Context, soon time.Duration) (f domain.Fleet, err error) {
 	leave, err := s.enter(ctx, "Fleet", domain.ID{})
 	if err != nil {
 		return f, err
 	}
 	defer leave()
 	for _, n := range s.nodes {
+		n.Late = n.expires.Before(time.Now().Add(soon))
 		f.Nodes = append(f.Nodes, n.Node)
 	}
 	for _, l := range s.links {

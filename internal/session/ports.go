@@ -42,8 +42,8 @@ type Store interface {
 	LeaveNode(ctx context.Context, node domain.ID) error
 	// ReapNodes removes the nodes that have expired, frees what they held, and returns how many there were.
 	ReapNodes(ctx context.Context) (int, error)
-	// Fleet returns the nodes and how many instances are wanted.
-	Fleet(ctx context.Context) (domain.Fleet, error)
+	// Fleet returns the nodes and how many instances are wanted. Late are those that expire within soon.
+	Fleet(ctx context.Context, soon time.Duration) (domain.Fleet, error)
 	// ClaimLinks takes at most limit wanted instances that nobody holds, those first that wait longest.
 	ClaimLinks(ctx context.Context, node domain.ID, limit int) ([]domain.LinkWish, error)
 	// ChangedWishes returns the wishes about instances of the node that have not been acted upon.

@@ -214,7 +214,7 @@ func TestRealStore_TakeOver(t *testing.T) {
 // holders counts what each node holds, by its own account.
 func (r *real) holders() map[string]int {
 	r.t.Helper()
-	fleet, err := r.db.Fleet(r.t.Context())
+	fleet, err := r.db.Fleet(r.t.Context(), 0)
 	if err != nil {
 		r.t.Fatal(err)
 	}

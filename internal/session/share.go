@@ -36,6 +36,20 @@ func roundedUp(share map[domain.ID]int, nodes []domain.Node, wanted int) map[dom
 	return share
 }
 
+// withoutLate is the fleet without the other nodes that are late, and without what they hold: nothing that is free
+// waits for a node that does not take it.
+func withoutLate(f domain.Fleet, self domain.ID) domain.Fleet {
+	rest := domain.Fleet{Wanted: f.Wanted}
+	for _, n := range f.Nodes {
+		if n.Late && n.ID != self {
+			rest.Wanted = max(0, rest.Wanted-n.Held)
+		} else {
+			rest.Nodes = append(rest.Nodes, n)
+		}
+	}
+	return rest
+}
+
 // surplus is how many instances a node should hand over now: what exceeds its share by more than a tenth,
 // as far as others have room.
 func surplus(f domain.Fleet, node domain.ID, held int) int {

@@ -138,9 +138,12 @@ func (t *tenure) look(ctx, working context.Context, fresh bool) error {
 		}
 	}
 	if fresh || due {
-		if t.fleet, err = t.m.store.Fleet(ctx); err != nil {
+		// Whoever renews in time has always more left, about two thirds.
+		fleet, err := t.m.store.Fleet(ctx, t.m.cfg.LeaseTTL/2)
+		if err != nil {
 			return err
 		}
+		t.fleet = withoutLate(fleet, t.node.ID)
 	}
 	if due {
 		t.fleetAt = now

@@ -101,16 +101,21 @@ func (s *Store) ReapNodes(ctx context.Context) (int, error) {
 	return n, marked(err)
 }
 
-// Fleet returns the nodes and how many instances are wanted.
-func (s *Store) Fleet(ctx context.Context) (domain.Fleet, error) {
+// Fleet returns the nodes and how many instances are wanted. Late are those that expire within soon.
+func (s *Store) Fleet(ctx context.Context, soon time.Duration) (domain.Fleet, error) {
 	fleet, err := load(ctx, s, wall{pass: passLinks}, func(sc scope) (domain.Fleet, error) {
 		var rows []nodeRow
 		if err := sc.all(&nodeRow{}).Clauses(ascending("id")).Find(&rows).Error; err != nil {
 			return domain.Fleet{}, err
 		}
+		var late []nodeRow
+		if err := sc.all(&nodeRow{}).Where(s.before("expires_at", soon)).Find(&late).Error; err != nil {
+			return domain.Fleet{}, err
+		}
 		var fleet domain.Fleet
 		for _, r := range rows {
-			fleet.Nodes = append(fleet.Nodes, domain.Node{ID: domain.ID(r.ID), Name: r.Name, Capacity: r.Capacity, Held: r.Held})
+			isLate := slices.ContainsFunc(late, func(l nodeRow) bool { return l.ID == r.ID })
+			fleet.Nodes = append(fleet.Nodes, domain.Node{ID: domain.ID(r.ID), Name: r.Name, Capacity: r.Capacity, Held: r.Held, Late: isLate})
 		}
 		var wanted int64
 		err := sc.all(&linkRow{}).Select(countOfRows).Where(condition{"wanted", nil}).Take(&wanted).Error

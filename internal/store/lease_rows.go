@@ -81,9 +81,12 @@ func (f fromNow) Build(builder clause.Builder) {
 }
 
 // expired is the condition that a moment has passed by the clock of the database.
-func (s *Store) expired(column string) condition {
+func (s *Store) expired(column string) condition { return s.before(column, 0) }
+
+// before is the condition that a moment will have passed soon.
+func (s *Store) before(column string, soon time.Duration) condition {
 	if s.pool != nil {
-		return condition{column + " < clock_timestamp()", nil}
+		return condition{column + " < clock_timestamp() + make_interval(secs => ?)", []any{soon.Seconds()}}
 	}
-	return condition{column + " < ?", []any{millisOf(now())}}
+	return condition{column + " < ?", []any{millisOf(now().Add(soon))}}
 }

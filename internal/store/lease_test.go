@@ -64,7 +64,7 @@ func TestLease_ClaimRenewAndRelease(t *testing.T) {
 		lease := domain.Lease{Account: f.account.ID, Instance: first, Epoch: 1}
 		a.Held = 1
 		same(t, "a's leases", must[[]domain.Lease](t)(f.RenewNode(ctx, a, ttl)), []domain.Lease{lease})
-		fleet := must[domain.Fleet](t)(f.Fleet(ctx))
+		fleet := must[domain.Fleet](t)(f.Fleet(ctx, ttl/2))
 		if fleet.Wanted != 2 || len(fleet.Nodes) != 2 || fleet.Nodes[0].Held+fleet.Nodes[1].Held != 1 {
 			t.Errorf("the fleet: %+v", fleet)
 		}
@@ -100,6 +100,14 @@ func TestLease_Expiry(t *testing.T) {
 			t.Errorf("%d nodes removed alive", n)
 		}
 		lost := claimLinks(t, f, dying, 1)
+		if _, err := f.RenewNode(ctx, dying, ttl/3); err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range must[domain.Fleet](t)(f.Fleet(ctx, ttl/2)).Nodes {
+			if n.Late != (n.ID == dying.ID) {
+				t.Errorf("%s is late: %v", n.Name, n.Late)
+			}
+		}
 		if _, err := f.RenewNode(ctx, dying, -time.Second); err != nil {
 			t.Fatal(err)
 		}
@@ -120,7 +128,7 @@ func TestLease_Expiry(t *testing.T) {
 		if err := f.JoinNode(ctx, only, ttl, true); err != nil {
 			t.Fatal(err)
 		}
-		if fleet := must[domain.Fleet](t)(f.Fleet(ctx)); len(fleet.Nodes) != 1 || fleet.Nodes[0].ID != only.ID {
+		if fleet := must[domain.Fleet](t)(f.Fleet(ctx, ttl/2)); len(fleet.Nodes) != 1 || fleet.Nodes[0].ID != only.ID {
 			t.Errorf("alone: %+v", fleet)
 		}
 	})
