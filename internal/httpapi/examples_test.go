@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -104,7 +105,35 @@ func openDev(t *testing.T) (*apitest.Server, app.Sample) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return apitest.RunDev(t, dev), dev.Sample
+	s := apitest.RunDev(t, dev)
+	for key, account := range map[string]string{dev.Sample.APIKey: dev.Sample.AccountID, dev.Sample.PartnerAPIKey: "*"} {
+		awaitProfiles(t, looker(t, s, key).with("X-Account-Id", account), account == "*")
+	}
+	return s, dev.Sample
+}
+
+// awaitProfiles waits until two instances are connected and known by name.
+func awaitProfiles(t *testing.T, c *asker, partner bool) {
+	t.Helper()
+	if !partner {
+		c.header.Del("X-Account-Id")
+	}
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); <-tick.C {
+		var list []struct{ ProfileName, ProfilePicURL string }
+		c.do(t, "GET", "/v1/instances?status=connected", nil).decode(t, &list)
+		known := 0
+		for _, in := range list {
+			if in.ProfileName != "" && in.ProfilePicURL != "" {
+				known++
+			}
+		}
+		if known == 2 {
+			return
+		}
+	}
+	t.Fatal("the sample is not connected")
 }
 
 func TestExamples_ListInstances(t *testing.T) {
