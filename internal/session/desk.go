@@ -9,7 +9,7 @@ import (
 
 // Wishes is what a Desk needs of the database. CodeInstanceNotFound when the account has no such instance.
 type Wishes interface {
-	// LinkState returns what is known about an instance's connection.
+	// LinkState returns what is known about an instance's connection, all of it at one moment.
 	LinkState(ctx context.Context, account, instance domain.ID) (domain.LinkState, error)
 	// WishConnected makes connected the wish, asked for now.
 	WishConnected(ctx context.Context, account, instance domain.ID, how domain.PairingWish) error
@@ -115,8 +115,8 @@ func (d *Desk) awaitCode(ctx context.Context, timeout time.Duration, account, in
 		switch {
 		case st.Status == domain.StatusConnected, st.Status == domain.StatusQRPending && st.Method == how.Method:
 			return true, nil
-		case !st.Settled || st.Desired == domain.DesiredConnected, st.Status != domain.StatusDisconnected:
-			return false, nil // the last: the end was read half before it happened
+		case !st.Settled || st.Desired == domain.DesiredConnected:
+			return false, nil
 		case st.Reason == domain.ReasonLoggedOut && !loggedOut:
 			// The pairing turned out to be gone: a new one is what the customer wants.
 			loggedOut = true

@@ -168,19 +168,20 @@ func removeLocked(sc scope, in *instanceRow) error {
 	return changeCounts(sc, domain.ID(in.PartnerID), deltas{domain.Status(in.Status): -1})
 }
 
-// LinkState returns what is known about an instance's connection. CodeInstanceNotFound.
-func (s *Store) LinkState(ctx context.Context, account, instance domain.ID) (domain.LinkState, error) {
-	state, err := load(ctx, s, wall{account: account}, func(sc scope) (domain.LinkState, error) {
+// LinkState returns what is known about an instance's connection, all of it at one moment. CodeInstanceNotFound.
+func (s *Store) LinkState(ctx context.Context, account, instance domain.ID) (state domain.LinkState, _ error) {
+	err := s.snapshot(ctx, wall{account: account}, func(sc scope) error {
 		in, err := boundInstance(sc, instance)
 		if err != nil {
-			return domain.LinkState{}, err
+			return err
 		}
 		link := linkRow{Desired: in.Desired}
 		err = sc.rows(&link).Where(eq("instance_id", uid(instance))).Take(&link).Error
 		if err != nil && !errors.Is(err, gorm.ErrRecordNotFound) {
-			return domain.LinkState{}, err
+			return err
 		}
-		return linkState(&in, &link), nil
+		state = linkState(&in, &link)
+		return nil
 	})
 	return state, marked(err)
 }

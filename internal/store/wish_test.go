@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"sync"
 	"testing"
 	"time"
 
@@ -78,6 +79,53 @@ func TestWish_Pairing(t *testing.T) {
 		if more := claimLinks(t, f, node, 9); len(more) != 0 {
 			t.Errorf("claimed though nobody wants it: %+v", more)
 		}
+	})
+}
+
+// Whoever looks while a node records something sees what was before or what is after, never half of each: an
+// instance that has been disconnected, and is connected still.
+func TestWish_StateIsWhole(t *testing.T) {
+	onEngines(t, func(t *testing.T, f *fixture) {
+		ctx := t.Context()
+		id := wanted(t, f, f.account, f.mine)
+		node := join(t, f, "node")
+		lease := claimLinks(t, f, node, 1)[0].Lease
+		obeyed := func(status domain.Status) {
+			seq := must[[]domain.LinkWish](t)(f.ChangedWishes(ctx, node.ID))[0].Seq
+			fact := domain.LinkFact{Lease: lease, Seq: seq, State: domain.InstanceState{Status: &status, At: at(1)}}
+			same(t, "lost", must[[]domain.Lease](t)(f.SaveLinkFacts(ctx, node.ID, []domain.LinkFact{fact})), []domain.Lease(nil))
+		}
+		obeyed(domain.StatusConnected)
+		var looking sync.WaitGroup
+		over := make(chan struct{})
+		for range 3 {
+			looking.Go(func() {
+				for {
+					st, err := f.LinkState(ctx, f.account.ID, id)
+					if err != nil || st.Settled && (st.Desired == domain.DesiredConnected) != (st.Status == domain.StatusConnected) {
+						t.Errorf("half of it: %+v, %v", st, err)
+						return
+					}
+					select {
+					case <-over:
+						return
+					default:
+					}
+				}
+			})
+		}
+		for range 40 {
+			if err := f.WishDisconnected(ctx, f.account.ID, id); err != nil {
+				t.Fatal(err)
+			}
+			obeyed(domain.StatusDisconnected)
+			if err := f.WishConnected(ctx, f.account.ID, id, byQR); err != nil {
+				t.Fatal(err)
+			}
+			obeyed(domain.StatusConnected)
+		}
+		close(over)
+		looking.Wait()
 	})
 }
 
