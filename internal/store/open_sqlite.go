@@ -38,6 +38,7 @@ func (s *Store) openSQLite(ctx context.Context) error {
 	}
 	s.prepared = newPreparedWrites(writer)
 	readers := max(4, runtime.GOMAXPROCS(0))
+	s.pageTurns = make(chan struct{}, readers)
 	s.reader, s.pages, err = s.openSQLitePool(ctx, path, url.Values{"_query_only": {"1"}}, readers)
 	return err
 }

@@ -12,6 +12,12 @@ func (s *Store) runPageSQLite(ctx context.Context, q *pageQuery, sink *pageSink)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	select {
+	case s.pageTurns <- struct{}{}:
+		defer func() { <-s.pageTurns }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	// The query is short, and watching ctx costs a goroutine for each.
 	rows, err := q.prepared.QueryContext(context.WithoutCancel(ctx), sink.question.sqliteArgs(q.slots)...)
 	if err != nil {

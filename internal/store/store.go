@@ -51,6 +51,9 @@ type Store struct {
 	writer, reader *gorm.DB
 	// pages is the pool of list pages on SQLite, the one under reader; nil on PostgreSQL.
 	pages *sql.DB
+	// pageTurns has an element for each page that is being read, on SQLite: those that wait for their turn can still
+	// be given up, and do not keep shorter questions from the connections.
+	pageTurns chan struct{}
 
 	// writes and prepared are for SQLite only.
 	writes   turns[*groupedWrite]
