@@ -295,26 +295,22 @@ func TestDesk_DisconnectForgetsThePairing(t *testing.T) {
 	})
 }
 
-// tornWishes are read while an end is being written: the wish first, the status later.
-type tornWishes struct {
+// endingWishes are those of an instance whose connection is given up while somebody waits for its code.
+type endingWishes struct {
 	Wishes
 	reads int
 }
 
-func (w *tornWishes) LinkState(context.Context, domain.ID, domain.ID) (domain.LinkState, error) {
-	w.reads++
-	switch w.reads {
-	case 1:
+func (w *endingWishes) LinkState(context.Context, domain.ID, domain.ID) (domain.LinkState, error) {
+	if w.reads++; w.reads == 1 {
 		return domain.LinkState{Desired: domain.DesiredConnected, Status: connecting, Method: domain.PairByQR}, nil
-	case 2:
-		return domain.LinkState{Desired: domain.DesiredDisconnected, Status: connecting, Settled: true}, nil
 	}
 	return domain.LinkState{Desired: domain.DesiredDisconnected, Status: disconnected, Reason: domain.ReasonPairingFailed, Settled: true}, nil
 }
 
 func TestDesk_ConnectSaysWhyItFailed(t *testing.T) {
 	t.Parallel()
-	desk := NewDesk(&tornWishes{}, func() {}, time.Now)
+	desk := NewDesk(&endingWishes{}, func() {}, time.Now)
 	_, err := desk.Connect(t.Context(), domain.ID{1}, domain.ID{2}, byQR)
 	wantCode(t, err, domain.CodeUnavailable)
 	if why, _ := domain.ReasonPairingFailed.Explain(); err == nil || !strings.Contains(err.Error(), why.Message) {
