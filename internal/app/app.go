@@ -52,8 +52,8 @@ type core struct {
 	auth   *auth.Authenticator
 	sealer *seal.Sealer
 	unlock func()
-	// published is whom to tell that there are new events.
-	published atomic.Pointer[func()]
+	// published is whom to tell that there are new events, and their deliveries.
+	published atomic.Pointer[func([]domain.Delivery)]
 }
 
 // Open prepares a node that is ready to Run: it locks and migrates the database, wires the packages
@@ -87,8 +87,8 @@ func (a *App) open(ctx context.Context) error {
 	if a.api, err = a.newAPI(); err != nil { //nolint:contextcheck // handlers take the context of their request
 		return err
 	}
-	tell := func() {
-		a.worker.Wake()
+	tell := func(due []domain.Delivery) {
+		a.worker.Offer(due)
 		a.api.EventsChanged()
 	}
 	a.core.published.Store(&tell)

@@ -11,6 +11,7 @@ import (
 	"github.com/gofrs/flock"
 
 	"github.com/pombal-api/pombal/internal/auth"
+	"github.com/pombal-api/pombal/internal/domain"
 	"github.com/pombal-api/pombal/internal/httpapi"
 	"github.com/pombal-api/pombal/internal/seal"
 	"github.com/pombal-api/pombal/internal/store"
@@ -111,8 +112,8 @@ func (c *core) newInstanceToken() (token string, digest []byte) {
 }
 
 // onPublish hands on that there are new events, once somebody wants to know.
-func (c *core) onPublish() {
+func (c *core) onPublish(due []domain.Delivery) {
 	if tell := c.published.Load(); tell != nil {
-		(*tell)()
+		(*tell)(due)
 	}
 }

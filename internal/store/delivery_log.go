@@ -25,10 +25,10 @@ func (a *Account) Deliveries(
 		}
 		query = append(query, eq("webhook_id", uid(webhook)))
 		if p.After != nil {
-			query = append(query, condition{"(created_at, id) < (?, ?)", []any{p.After.CreatedAt.UTC(), exactID(p.After.ID)}})
+			query = append(query, condition{"id < ?", []any{exactID(p.After.ID)}})
 		}
 		var rows []deliveryRow
-		page := sc.rows(&deliveryRow{}).Clauses(newestFirst()).Limit(p.Limit + 1)
+		page := sc.rows(&deliveryRow{}).Select(listedDelivery()).Clauses(newestFirst()).Limit(p.Limit + 1)
 		for _, c := range query {
 			page = page.Where(c)
 		}
@@ -46,11 +46,10 @@ func (a *Account) Deliveries(
 	})
 }
 
+// newestFirst is the order of creation, in which ids grow.
 func newestFirst() clause.OrderBy {
-	order := ascending("created_at", "id")
-	for i := range order.Columns {
-		order.Columns[i].Desc = true
-	}
+	order := ascending("id")
+	order.Columns[0].Desc = true
 	return order
 }
 
@@ -123,13 +122,9 @@ func (a *Account) Delivery(ctx context.Context, webhook, id domain.ID) (domain.D
 		if err = sc.rows(&event).Where(eq("position", row.Position)).Take(&event).Error; err != nil {
 			return err
 		}
-		var rows []attemptRow
-		err = sc.rows(&attemptRow{}).Where(eq("delivery_id", row.ID)).Clauses(ascending("number")).Find(&rows).Error
-		d, attempts = row.domain(), make([]domain.Attempt, len(rows))
+		d = row.domain()
 		d.Event = event.domain()
-		for i := range rows {
-			attempts[i] = rows[i].domain()
-		}
+		attempts, err = attemptsOf(sc, &row)
 		if len(attempts) > 0 {
 			d.Last = attempts[len(attempts)-1]
 		}
@@ -139,4 +134,17 @@ func (a *Account) Delivery(ctx context.Context, webhook, id domain.ID) (domain.D
 		return domain.Delivery{}, nil, err
 	}
 	return d, attempts, nil
+}
+
+// attemptsOf returns all attempts of a delivery, oldest first. The latest one is in the delivery, unless its webhook
+// was disabled after it.
+func attemptsOf(sc scope, d *deliveryRow) ([]domain.Attempt, error) {
+	var rows []attemptRow
+	err := sc.rows(&attemptRow{}).Where(eq("webhook_id", d.WebhookID)).Where(eq("delivery_id", d.ID)).
+		Clauses(ascending("number")).Find(&rows).Error
+	attempts := listOf(rows, (*attemptRow).domain)
+	if d.Attempts > len(attempts) {
+		attempts = append(attempts, d.latest())
+	}
+	return attempts, err
 }

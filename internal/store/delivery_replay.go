@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"encoding/binary"
 	"time"
 
 	"gorm.io/gorm/clause"
@@ -33,8 +34,7 @@ func (a *Account) Replay(ctx context.Context, webhook, delivery domain.ID, at ti
 // remain so. CodeWebhookNotFound, CodeWebhookDisabled.
 func (a *Account) ReplayFailed(ctx context.Context, webhook domain.ID, since, at time.Time) (int, error) {
 	total := 0
-	// Before the first possible id of the moment. The zero time, which as a column would be none, is long ago.
-	from := after(max(millisOf(since), 1), exactID{})
+	from := condition{"id >= ?", []any{firstDeliveryID(since)}}
 	for {
 		var last *deliveryRow
 		n, err := change(ctx, a.s, a.wall(), func(sc scope) (n int, err error) {
@@ -45,8 +45,18 @@ func (a *Account) ReplayFailed(ctx context.Context, webhook domain.ID, since, at
 		if err != nil || last == nil {
 			return total, err
 		}
-		from = after(last.Created, last.ID)
+		from = condition{"id > ?", []any{exactID(last.ID)}}
 	}
+}
+
+// firstDeliveryID comes before the ids of all deliveries that were made at a moment or later.
+func firstDeliveryID(at time.Time) (first exactID) {
+	if ms := millisOf(at); ms > 0 {
+		var b [8]byte
+		binary.BigEndian.PutUint64(b[:], uint64(ms)<<16)
+		copy(first[:], b[:6])
+	}
+	return first
 }
 
 // replayBatch replays the next failed deliveries and returns the last one, nil when there are no more.
@@ -57,9 +67,9 @@ func (s *Store) replayBatch(sc scope, webhook domain.ID, from condition, at time
 	}
 	var rows []deliveryRow
 	open := in("state", []any{string(domain.DeliveryWaiting), string(domain.DeliveryExhausted)})
-	err = sc.rows(&deliveryRow{}).Select("id", "created_at").Where(eq("webhook_id", lane.WebhookID)).
+	err = sc.rows(&deliveryRow{}).Select("id").Where(eq("webhook_id", lane.WebhookID)).
 		Where(condition{"failure IS NOT NULL", nil}).Where(open).Where(from).
-		Clauses(ascending("created_at", "id")).Limit(replayBatch).Find(&rows).Error
+		Clauses(ascending("id")).Limit(replayBatch).Find(&rows).Error
 	if err != nil || len(rows) == 0 {
 		return nil, 0, err
 	}

@@ -37,10 +37,19 @@ type deliveryRow struct {
 	Manual     bool     `gorm:"column:manual"`
 	State      string   `gorm:"column:state"`
 	Failure    optional `gorm:"column:failure"`
+	// Of the latest attempt, as are Tried, TookMS, StatusCode and, unless the webhook was disabled since, Failure.
+	TriedManual bool `gorm:"column:tried_manual"`
+	Response    blob `gorm:"column:response"`
 }
 
 // TableName tells GORM.
 func (deliveryRow) TableName() string { return "deliveries" }
+
+// listedDelivery are the columns of a list, in which answers would take much room.
+func listedDelivery() []string {
+	return []string{"account_id", "id", "webhook_id", "position", "created_at", "next_at", "tried_at", "took_ms", "status_code",
+		"attempts", "step", "manual", "state", "failure"}
+}
 
 // domain returns the delivery, of whose event only the position and the account are known.
 func (r *deliveryRow) domain() domain.Delivery {
@@ -56,9 +65,17 @@ func (r *deliveryRow) domain() domain.Delivery {
 	}
 }
 
-// attemptRow is one request of a delivery.
+// latest returns the latest attempt.
+func (r *deliveryRow) latest() domain.Attempt {
+	a := r.domain().Last
+	a.Manual, a.Response = r.TriedManual, r.Response
+	return a
+}
+
+// attemptRow is one request of a delivery before the latest one.
 type attemptRow struct {
 	AccountID  uid      `gorm:"column:account_id;primaryKey"`
+	WebhookID  uid      `gorm:"column:webhook_id;primaryKey"`
 	DeliveryID uid      `gorm:"column:delivery_id;primaryKey"`
 	Number     int      `gorm:"column:number;primaryKey"`
 	At         millis   `gorm:"column:at"`

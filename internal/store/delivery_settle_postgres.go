@@ -26,7 +26,8 @@ FROM unnest($1::uuid[], $2::uuid[]) AS t (account_id, webhook_id)
 JOIN webhook_lanes AS l ON l.account_id = t.account_id AND l.webhook_id = t.webhook_id
 ORDER BY l.account_id, l.webhook_id `
 
-	// applyPostgres compares webhook and state in a way that no index serves: only the key will do.
+	// applyPostgres keeps the attempt before, p, if there is one. It compares the state in a way that no index serves: only
+	// the key will do.
 	applyPostgres crossing = `
 WITH o AS (
     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::timestamptz[], $6::int[], $7::int[],
@@ -34,19 +35,22 @@ WITH o AS (
         AS o (account_id, webhook_id, id, number, at, took_ms, status_code, manual, failure, response, state, step, next_at)
 ), applied AS (
     UPDATE deliveries AS d SET attempts = o.number, tried_at = o.at, took_ms = o.took_ms, status_code = o.status_code,
-        failure = nullif(o.failure, ''),
+        failure = nullif(o.failure, ''), tried_manual = o.manual, response = o.response,
         state = CASE WHEN d.manual AND NOT o.manual AND o.state <> 'delivered' THEN d.state ELSE o.state END,
         step = CASE WHEN d.manual AND NOT o.manual AND o.state <> 'delivered' THEN d.step ELSE o.step END,
         next_at = CASE WHEN d.manual AND NOT o.manual AND o.state <> 'delivered' THEN d.next_at ELSE o.next_at END,
         manual = d.manual AND NOT o.manual AND o.state <> 'delivered'
-    FROM o
-    WHERE d.account_id = o.account_id AND d.id = o.id AND d.webhook_id IS NOT DISTINCT FROM o.webhook_id
+    FROM o LEFT JOIN deliveries AS p ON o.number > 1 AND p.account_id = o.account_id AND p.webhook_id = o.webhook_id AND p.id = o.id
+    WHERE d.account_id = o.account_id AND d.webhook_id = o.webhook_id AND d.id = o.id
         AND d.state IS NOT DISTINCT FROM 'waiting' AND d.attempts = o.number - 1
-    RETURNING o.*
+    RETURNING o.account_id, o.webhook_id, o.id, o.number,
+        p.attempts, p.tried_at, p.took_ms, p.status_code, p.tried_manual, p.failure, p.response
+), kept AS (
+    INSERT INTO delivery_attempts (account_id, webhook_id, delivery_id, number, at, took_ms, status_code, manual, failure, response)
+    SELECT account_id, webhook_id, id, attempts, tried_at, took_ms, status_code, tried_manual, failure, response FROM applied
+    WHERE attempts > 0 ON CONFLICT DO NOTHING
 )
-INSERT INTO delivery_attempts (account_id, delivery_id, number, at, took_ms, status_code, manual, failure, response)
-SELECT account_id, id, number, at, took_ms, status_code, manual, nullif(failure, ''), response FROM applied
-RETURNING account_id, delivery_id, number`
+SELECT account_id, id, number FROM applied`
 
 	saveFailingPostgres crossing = `
 UPDATE webhooks AS w SET failing_since = f.since, warnings = 0

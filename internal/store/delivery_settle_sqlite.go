@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"errors"
 
 	"gorm.io/gorm"
 
@@ -13,21 +12,26 @@ import (
 // Parameters are cast where rows are looked for: bare ones SQLite would compare with the conditions of partial indexes,
 // and plan anew whenever they are others.
 const (
+	// laneSQLite takes [account, webhook].
 	laneSQLite crossing = `
-SELECT l.epoch, w.failing_since
-FROM webhook_lanes AS l JOIN webhooks AS w ON w.account_id = l.account_id AND w.id = l.webhook_id
-WHERE l.account_id = CAST(?1 AS blob) AND l.webhook_id = CAST(?2 AS blob)`
+SELECT l.account_id, l.webhook_id, l.epoch, w.failing_since FROM json_each(?1) AS given
+CROSS JOIN webhook_lanes AS l ON l.account_id = unhex(given.value ->> 0) AND l.webhook_id = unhex(given.value ->> 1)
+CROSS JOIN webhooks AS w ON w.account_id = l.account_id AND w.id = l.webhook_id`
 
 	// applySQLite has in ?12 whether the delivery stays as it is if it was replayed meanwhile.
 	applySQLite crossing = `
 UPDATE deliveries SET attempts = ?4, tried_at = ?5, took_ms = ?6, status_code = ?7, failure = ?8,
     state = iif(manual AND ?12, state, ?9), step = iif(manual AND ?12, step, ?10),
-    next_at = iif(manual AND ?12, next_at, ?11), manual = manual AND ?12
-WHERE account_id = CAST(?1 AS blob) AND id = CAST(?3 AS blob) AND webhook_id = CAST(?2 AS blob) AND state = 'waiting' AND attempts = ?4 - 1`
+    next_at = iif(manual AND ?12, next_at, ?11), manual = manual AND ?12, tried_manual = ?13, response = ?14` + toApplySQLite
 
-	addAttemptSQLite crossing = `
-INSERT INTO delivery_attempts (account_id, delivery_id, number, at, took_ms, status_code, manual, failure, response)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)`
+	// keepAttemptSQLite keeps the attempt before.
+	keepAttemptSQLite crossing = `
+INSERT INTO delivery_attempts (account_id, webhook_id, delivery_id, number, at, took_ms, status_code, manual, failure, response)
+SELECT account_id, webhook_id, id, attempts, tried_at, took_ms, status_code, tried_manual, failure, response FROM deliveries` +
+		toApplySQLite + ` AND attempts > 0 ON CONFLICT DO NOTHING`
+
+	toApplySQLite = `
+WHERE account_id = CAST(?1 AS blob) AND webhook_id = CAST(?2 AS blob) AND id = CAST(?3 AS blob) AND state = 'waiting' AND attempts = ?4 - 1`
 
 	saveFailingSQLite crossing = `UPDATE webhooks SET failing_since = ?3, warnings = 0 WHERE account_id = ?1 AND id = ?2`
 
@@ -56,22 +60,18 @@ func (t sqliteSettling) tx() (context.Context, gorm.ConnPool) {
 func (t sqliteSettling) lock(touches []touch) (map[laneID]held, error) {
 	ctx, tx := t.tx()
 	lanes := make(map[laneID]held, len(touches))
-	query, err := prepareSQLite(ctx, tx, laneSQLite)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = query.Close() }()
+	var list jsonList
 	for _, x := range touches {
-		lane := held{webhook: true}
-		err := query.QueryRowContext(ctx, uid(x.account), uid(x.webhook)).Scan(&lane.epoch, &lane.since)
-		switch {
-		case err == nil:
-			lanes[x.laneID] = lane
-		case !errors.Is(err, sql.ErrNoRows):
-			return nil, err
-		}
+		list.row().id(x.account).id(x.webhook)
 	}
-	return lanes, nil
+	err := eachSQLite(ctx, tx, laneSQLite, func(row scanned) error {
+		var account, webhook uid
+		lane := held{webhook: true}
+		err := row.Scan(&account, &webhook, &lane.epoch, &lane.since)
+		lanes[laneID{domain.ID(account), domain.ID(webhook)}] = lane
+		return err
+	}, list.text())
+	return lanes, err
 }
 
 func (t sqliteSettling) apply(outcomes []domain.Outcome) ([]bool, error) {
@@ -81,35 +81,31 @@ func (t sqliteSettling) apply(outcomes []domain.Outcome) ([]bool, error) {
 		return nil, err
 	}
 	defer func() { _ = update.Close() }()
-	insert, err := prepareSQLite(ctx, tx, addAttemptSQLite)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = insert.Close() }()
 	applied := make([]bool, len(outcomes))
 	for i := range outcomes {
-		if applied[i], err = applyOne(ctx, update, insert, &outcomes[i]); err != nil {
+		if applied[i], err = applyOne(ctx, tx, update, &outcomes[i]); err != nil {
 			return nil, err
 		}
 	}
 	return applied, nil
 }
 
-func applyOne(ctx context.Context, update, insert *sql.Stmt, o *domain.Outcome) (bool, error) {
+func applyOne(ctx context.Context, tx gorm.ConnPool, update *sql.Stmt, o *domain.Outcome) (bool, error) {
 	a := &o.Attempt
-	account, id, at, failure := uid(o.Lane.Account), uid(o.Delivery), millisOf(a.At), optional(a.Failure)
+	account, webhook, id := uid(o.Lane.Account), uid(o.Lane.Webhook), uid(o.Delivery)
+	if a.Number > 1 {
+		if err := execSQLite(ctx, tx, keepAttemptSQLite, account, webhook, id, a.Number); err != nil {
+			return false, err
+		}
+	}
 	stays := !a.Manual && o.State != domain.DeliveryDelivered
-	result, err := update.ExecContext(ctx, account, uid(o.Lane.Webhook), id, a.Number, at, tookMS(a), a.StatusCode, failure,
-		string(o.State), o.Step, nextOf(o), stays)
+	result, err := update.ExecContext(ctx, account, webhook, id, a.Number, millisOf(a.At), tookMS(a), a.StatusCode, optional(a.Failure),
+		string(o.State), o.Step, nextOf(o), stays, a.Manual, blob(a.Response))
 	if err != nil {
 		return false, err
 	}
 	n, err := result.RowsAffected()
-	if n == 0 || err != nil {
-		return false, err
-	}
-	_, err = insert.ExecContext(ctx, account, id, a.Number, at, tookMS(a), a.StatusCode, a.Manual, failure, blob(a.Response))
-	return true, err
+	return n > 0, err
 }
 
 func (t sqliteSettling) save(changed []failing, updates []domain.LaneUpdate) error {

@@ -11,91 +11,6 @@ import (
 	"github.com/pombal-api/pombal/internal/domain"
 )
 
-// Publishing is two statements on PostgreSQL, whatever the number of events. The first moves the heads: it
-// takes the account's row first, which is held until the commit, so publications of an account take turns and
-// their events become visible in the order of their positions. The second comes after it, so that it sees
-// every webhook that a change before it has left: who changes webhooks holds that row too (see lockEvents).
-
-const (
-	moveHeadsPostgres = `
-INSERT INTO event_heads AS h (account_id, instance_id, last)
-SELECT $1, g.id, g.n FROM unnest($2::uuid[], $3::bigint[]) AS g (id, n)
-ON CONFLICT (account_id, instance_id) DO UPDATE SET last = h.last + excluded.last
-RETURNING instance_id, last`
-
-	moveHeadSQLite = `
-INSERT INTO event_heads (account_id, instance_id, last) VALUES (?1, ?2, ?3)
-ON CONFLICT (account_id, instance_id) DO UPDATE SET last = last + excluded.last
-RETURNING instance_id, last`
-
-	// publishPostgres takes rows by their whole keys, by arrays and OFFSET 0: the planner, which knows neither the
-	// account nor how many events there are, would read all lanes and all webhooks of a large account otherwise.
-	// Lanes are judged as they are when they are locked, which may be later than what the statement sees.
-	publishPostgres = `
-WITH clock AS MATERIALIZED (
-    SELECT date_trunc('milliseconds', clock_timestamp()) AS at
-), given AS MATERIALIZED (
-    SELECT * FROM unnest($2::bigint[], $3::uuid[], $4::uuid[], $5::bigint[], $6::timestamptz[], $7::integer[], $8::bytea[])
-        AS g (position, id, instance_id, sequence, at, type, data)
-), stored AS (
-    INSERT INTO events (account_id, position, id, instance_id, sequence, at, type, data)
-    SELECT $1, position, id, instance_id, sequence, at, type, data FROM given
-), fan AS (
-    INSERT INTO deliveries (account_id, id, webhook_id, position, created_at, next_at, took_ms, status_code, attempts, step, manual, state)
-    SELECT $1, (lpad(to_hex((extract(epoch FROM clock.at) * 1000)::bigint), 12, '0') || '7' || lpad(to_hex((position >> 14) & 4095), 3, '0')
-            || to_hex(32768 | (position & 16383)) || right(gen_random_uuid()::text, 12))::uuid,
-        webhook_id, position, clock.at, clock.at, 0, 0, 0, 0, false, 'waiting'
-    FROM clock, (` + eventMatching + `
-        CROSS JOIN LATERAL (SELECT * FROM webhooks AS w WHERE w.account_id = $1 AND w.instance_id = e.instance_id OFFSET 0) AS w` + eventMatches + `) AS m
-    RETURNING webhook_id
-), held AS (
-    SELECT webhook_id, due_at FROM webhook_lanes
-    WHERE account_id = $1 AND webhook_id = ANY (ARRAY(SELECT webhook_id FROM fan))
-    ORDER BY webhook_id FOR NO KEY UPDATE
-)
-UPDATE webhook_lanes SET due_at = (SELECT at FROM clock)
-WHERE account_id = $1 AND webhook_id = ANY (ARRAY(
-    SELECT held.webhook_id FROM held, clock WHERE held.due_at IS NULL OR held.due_at > clock.at))`
-
-	// eventMatching and eventMatches, with the instances' webhooks w of the events e between, find the webhooks of given
-	// events: of those with the same URL one, rather not the instance's own.
-	eventMatching = `
-SELECT position, webhook_id FROM (
-    SELECT position, webhook_id, row_number() OVER (PARTITION BY position, url ORDER BY of_instance, webhook_id) AS place
-    FROM (
-        SELECT e.position, w.id AS webhook_id, w.url, w.of_instance FROM given AS e
-        JOIN webhooks AS w ON w.account_id = $1 AND w.instance_id IS NULL` + eventMatch + `
-        UNION ALL
-        SELECT e.position, w.id AS webhook_id, w.url, w.of_instance FROM given AS e`
-	eventMatch   = ` WHERE w.status = 'active' AND (w.events & e.type) <> 0`
-	eventMatches = eventMatch + `
-    ) AS every
-) AS placed WHERE place = 1`
-
-	insertEventSQLite = `
-INSERT INTO events (account_id, position, id, instance_id, sequence, at, type, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)`
-
-	dueLanesSQLite = `
-UPDATE webhook_lanes SET due_at = ?3 WHERE account_id = ` + accountSQLite + ` AND (due_at IS NULL OR due_at > CAST(?3 AS integer))
-    AND webhook_id IN (SELECT webhook_id FROM deliveries WHERE account_id = ` + accountSQLite + ` AND position > CAST(?2 AS integer))`
-
-	// accountSQLite is a parameter that SQLite plans for once, see withCasts.
-	accountSQLite = `CAST(?1 AS blob)`
-)
-
-// fanOutSQLite is the middle of publishPostgres. The ids of deliveries sort like their events.
-func fanOutSQLite() string {
-	return `
-WITH given AS (
-    SELECT position, instance_id, type FROM events WHERE account_id = ` + accountSQLite + ` AND position > CAST(?2 AS integer)
-)
-INSERT INTO deliveries (account_id, id, webhook_id, position, created_at, next_at, took_ms, status_code, attempts, step, manual, state)
-SELECT ?1, unhex(printf('%012x7%03x%04x', ?4, (position >> 14) & 4095, 32768 | (position & 16383)) || hex(randomblob(6))),
-    webhook_id, position, ?3, ?3, 0, 0, 0, 0, false, 'waiting'
-FROM (` + strings.ReplaceAll(eventMatching, "$1", accountSQLite) + `
-    JOIN webhooks AS w ON w.account_id = ` + accountSQLite + ` AND w.instance_id = e.instance_id` + eventMatches + `) AS m`
-}
-
 // PublishEvents adds events to the account, in one transaction and in their order. It fills in the account, and
 // the id and the time where they are zero, the position and the sequence. CodeAccountNotFound.
 func (a *Account) PublishEvents(ctx context.Context, events []domain.Event) error {
@@ -105,10 +20,7 @@ func (a *Account) PublishEvents(ctx context.Context, events []domain.Event) erro
 	if err := completeEvents(a.id, events); err != nil {
 		return err
 	}
-	if a.s.pool != nil {
-		return a.publishTogether(ctx, events)
-	}
-	return a.s.write(ctx, a.wall(), func(sc scope) error { return publish(sc, events) })
+	return a.s.publishTogether(ctx, a.id, events)
 }
 
 // publish adds events to the account that sc is bound to, with their deliveries. Its locks come after those on
@@ -120,13 +32,11 @@ func publish(sc scope, events []domain.Event) error {
 	if err := completeEvents(sc.wall.account, events); err != nil {
 		return err
 	}
-	if sc.published != nil {
-		*sc.published = true
-	}
+	sc.news.published = true
 	if isPostgres(sc) {
 		return publishOnPostgres(sc, events)
 	}
-	return publishOnSQLite(sc, events)
+	return publishOnSQLite(sc, []*joinedPublication{{account: sc.wall.account, events: events}})
 }
 
 // isPostgres reports on which engine a scope works.
@@ -191,6 +101,17 @@ func (h *eventHeads) read(rows *sql.Rows) error {
 	return err
 }
 
+// readHead is read for the heads of several accounts.
+func readHead(row scanned, heads map[domain.ID]*eventHeads) error {
+	var account, instance uid
+	var last int64
+	err := row.Scan(&account, &instance, &last)
+	if h := heads[domain.ID(account)]; h != nil {
+		h.last[domain.ID(instance)] = last
+	}
+	return err
+}
+
 // place gives the events their positions and sequences.
 func (h *eventHeads) place(events []domain.Event) {
 	for i := range events {
@@ -202,47 +123,6 @@ func (h *eventHeads) place(events []domain.Event) {
 			e.Sequence = h.last[e.InstanceID] - h.by[e.InstanceID]
 		}
 	}
-}
-
-func publishOnPostgres(sc scope, events []domain.Event) error {
-	heads := headsOf(sc.wall.account, events)
-	counts := listOf(heads.order, func(id *domain.ID) int64 { return heads.by[*id] })
-	ids := listOf(heads.order, func(id *domain.ID) uid { return uid(*id) })
-	if err := noAccount(queryByHand(sc, heads.read, moveHeadsPostgres, uidArray(ids), counts)); err != nil {
-		return err
-	}
-	heads.place(events)
-	return execByHand(sc, publishPostgres,
-		listOf(events, func(e *domain.Event) int64 { return e.Position }),
-		uidArray(listOf(events, func(e *domain.Event) uid { return uid(e.ID) })),
-		uidArray(listOf(events, func(e *domain.Event) uid { return uid(e.InstanceID) })),
-		listOf(events, func(e *domain.Event) int64 { return e.Sequence }),
-		listOf(events, func(e *domain.Event) millis { return millisOf(e.At) }),
-		listOf(events, func(e *domain.Event) int32 { return int32(e.Type) }),
-		listOf(events, func(e *domain.Event) []byte { return e.Data }))
-}
-
-func publishOnSQLite(sc scope, events []domain.Event) error {
-	heads := headsOf(sc.wall.account, events)
-	for _, id := range heads.order {
-		if err := noAccount(queryByHand(sc, heads.read, moveHeadSQLite, uid(id), heads.by[id])); err != nil {
-			return err
-		}
-	}
-	heads.place(events)
-	for i := range events {
-		e := &events[i]
-		err := execByHand(sc, insertEventSQLite, e.Position, uid(e.ID), uid(e.InstanceID), e.Sequence, millisOf(e.At), int64(e.Type), e.Data)
-		if err != nil {
-			return err
-		}
-	}
-	before, at := events[0].Position-1, millisOf(now())
-	n, err := countByHand(sc, fanOutSQLite(), before, at, int64(at))
-	if err != nil || n == 0 {
-		return err
-	}
-	return execByHand(sc, dueLanesSQLite, before, at)
 }
 
 // lockEvents keeps others from publishing events of the account that sc is bound to until the transaction ends,

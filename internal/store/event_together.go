@@ -2,26 +2,35 @@ package store
 
 import (
 	"context"
+	"slices"
 	"sync"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/pombal-api/pombal/internal/domain"
 )
 
-// On PostgreSQL, publications of an account wait for each other's commits. So those that come at the same time, from
-// this process, are made one.
+// Most of what a small publication costs is its transaction. So those that come at the same time, from this process and
+// of whatever account, are made one. An account that another transaction is about to publish for is left out on
+// PostgreSQL, so that nobody waits for somebody else's: its publications, and those that the database refuses, go on by
+// themselves, account by account.
 
-// publishAtMost bounds the events of one that is made of several.
+// publishAtMost bounds the events of a transaction that is made of several publications.
 const publishAtMost = 500
 
 // publication is what a caller wants to publish.
 type publication struct {
-	ctx    context.Context
-	events []domain.Event
-	err    error
+	ctx     context.Context
+	account domain.ID
+	events  []domain.Event
+	done    bool // with err; otherwise it goes on by itself
+	err     error
 }
 
-// publications lets the publications of each account take turns.
+// publications lets publications take turns: all of them at first, then those of each account.
 type publications struct {
+	joined turns[*publication]
+
 	mu       sync.Mutex
 	accounts map[domain.ID]*publishing // those with callers
 }
@@ -55,58 +64,137 @@ func (p *publications) leave(account domain.ID, one *publishing) {
 }
 
 // publishTogether publishes complete events, perhaps with those of other callers.
-func (a *Account) publishTogether(ctx context.Context, events []domain.Event) error {
+func (s *Store) publishTogether(ctx context.Context, account domain.ID, events []domain.Event) error {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	one := a.s.publications.enter(a.id)
-	defer a.s.publications.leave(a.id, one)
-	mine := &publication{ctx: ctx, events: events}
-	err := one.turns.do(ctx, mine, func(next func() (*publication, bool)) { //nolint:contextcheck // each publication brings its own
-		var all []*publication
-		for n := 0; n < publishAtMost; {
-			p, ok := next()
-			if !ok {
-				break
-			}
-			n += len(p.events)
-			all = append(all, p)
-		}
-		a.publishAll(all)
+	mine := &publication{ctx: ctx, account: account, events: events}
+	err := s.publications.joined.do(ctx, mine, func(next func() (*publication, bool)) { //nolint:contextcheck // each publication brings its own
+		s.publishJoined(takeSome(next))
 	})
+	if err == nil && !mine.done {
+		one := s.publications.enter(account)
+		defer s.publications.leave(account, one)
+		err = one.turns.do(ctx, mine, func(next func() (*publication, bool)) { //nolint:contextcheck // as above
+			s.publishOneByOne(takeSome(next))
+		})
+	}
 	if err != nil {
 		return translate(ended(ctx, err))
 	}
 	return mine.err
 }
 
-// publishAll tries to publish all at once and, if the database refuses that, one by one: so each caller gets an
-// error of its own only. Where nobody knows what became of it, it is not tried again.
-func (a *Account) publishAll(all []*publication) {
+// takeSome takes what may be published at once.
+func takeSome(next func() (*publication, bool)) (all []*publication) {
+	for n := 0; n < publishAtMost; {
+		p, ok := next()
+		if !ok {
+			break
+		}
+		n += len(p.events)
+		all = append(all, p)
+	}
+	return all
+}
+
+// publishOneByOne publishes for one account: all at once and, if the database refuses that, one by one, so that each
+// caller gets an error of its own only. Where nobody knows what became of it, it is not tried again.
+func (s *Store) publishOneByOne(all []*publication) {
 	var err error
 	if len(all) > 1 {
-		if err = a.publishJoined(all); err == nil {
+		joined := joinByAccount(all)[0]
+		err = s.write(context.WithoutCancel(all[0].ctx), wall{account: joined.account}, func(sc scope) error { return publish(sc, joined.events) })
+		if err == nil {
+			joined.handBack()
 			return
 		}
 	}
 	for _, p := range all {
 		if p.err = err; domain.CodeOf(err) != domain.CodeUnavailable {
-			p.err = a.s.write(p.ctx, a.wall(), func(sc scope) error { return publish(sc, p.events) })
+			p.err = s.write(p.ctx, wall{account: p.account}, func(sc scope) error { return publish(sc, p.events) })
 		}
 	}
 }
 
-func (a *Account) publishJoined(all []*publication) error {
-	var events []domain.Event
-	for _, p := range all {
-		events = append(events, p.events...)
+// publishJoined publishes as many as it can in one transaction.
+func (s *Store) publishJoined(all []*publication) {
+	join := s.joinOnPostgres
+	if s.pool == nil {
+		join = s.joinOnSQLite
 	}
 	// One caller's end is not the others'.
-	err := a.s.write(context.WithoutCancel(all[0].ctx), a.wall(), func(sc scope) error { return publish(sc, events) })
+	placed, err := join(context.WithoutCancel(all[0].ctx), joinByAccount(all))
+	if domain.CodeOf(err) == domain.CodeUnavailable {
+		for _, p := range all {
+			p.done, p.err = true, err
+		}
+	}
 	if err != nil {
-		return err
+		return
 	}
+	for _, a := range placed {
+		a.handBack()
+	}
+}
+
+// joinedPublication is what is published for an account in one transaction.
+type joinedPublication struct {
+	account domain.ID
+	events  []domain.Event
+	from    []*publication
+}
+
+// joinByAccount returns the publications of each account as one, in the order in which accounts are locked.
+func joinByAccount(all []*publication) []*joinedPublication {
+	byAccount := make(map[domain.ID]*joinedPublication, len(all))
+	list := make([]*joinedPublication, 0, len(all))
 	for _, p := range all {
-		events = events[copy(p.events, events):]
+		a := byAccount[p.account]
+		if a == nil {
+			a = &joinedPublication{account: p.account}
+			byAccount[p.account] = a
+			list = append(list, a)
+		}
+		a.events = append(a.events, p.events...)
+		a.from = append(a.from, p)
 	}
-	return nil
+	slices.SortFunc(list, func(a, b *joinedPublication) int { return compareIDs(a.account, b.account) })
+	return list
+}
+
+// handBack gives the callers their events as they were published.
+func (a *joinedPublication) handBack() {
+	events := a.events
+	for _, p := range a.from {
+		events = events[copy(p.events, events):]
+		p.done = true
+	}
+}
+
+func (s *Store) joinOnSQLite(ctx context.Context, all []*joinedPublication) ([]*joinedPublication, error) {
+	return all, s.write(ctx, wall{}, func(sc scope) error {
+		sc.news.published = true
+		return publishOnSQLite(sc, all)
+	})
+}
+
+// joinOnPostgres returns the accounts that it has published for.
+func (s *Store) joinOnPostgres(ctx context.Context, all []*joinedPublication) (placed []*joinedPublication, err error) {
+	var published news
+	err = s.writePostgres(ctx, func(tx pgx.Tx) (err error) {
+		published = news{}
+		if placed, err = moveFreeHeads(ctx, tx, all); err != nil || len(placed) == 0 {
+			return err
+		}
+		published.published = true
+		var events []domain.Event
+		for _, a := range placed {
+			events = append(events, a.events...)
+		}
+		return addEvents(ctx, tx, events, &published)
+	})
+	if err == nil {
+		s.tell(&published)
+	}
+	return placed, err
 }

@@ -29,7 +29,16 @@ func (s *Store) writePostgres(ctx context.Context, do func(pgx.Tx) error) error 
 	defer cancel()
 	var err error
 	for range attempts {
-		if err = pgx.BeginFunc(ctx, s.pool, do); !isRepeatable(err) {
+		done := false
+		err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+			failed := do(tx)
+			done = failed == nil
+			return failed
+		})
+		if err != nil && done && !isRepeatable(err) {
+			return commitError(ended(ctx, err))
+		}
+		if !isRepeatable(err) {
 			break
 		}
 	}

@@ -55,7 +55,7 @@ func (f *fixture) publish(t testing.TB, account, webhook domain.ID, first int64,
 	var events, deliveries []string
 	a, w := f.sqlID(account), f.sqlID(webhook)
 	for i, due := range next {
-		ids[i] = domain.NewID(time.Now())
+		ids[i] = domain.NewID(at(i)) // ids sort like the deliveries
 		position := first + int64(i)
 		events = append(events, fmt.Sprintf("(%s, %d, %s, 0, %s, 1, %s)", a, position, f.sqlID(domain.NewID(time.Now())), f.sqlTime(at(0)), f.sqlBytes("{}")))
 		deliveries = append(deliveries, fmt.Sprintf("(%s, %s, %s, %d, %s, %s, 0, 0, 0, 0, false, 'waiting')",

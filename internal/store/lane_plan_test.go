@@ -20,11 +20,11 @@ import (
 func TestCrossing(t *testing.T) {
 	t.Parallel()
 	want := []string{
-		"addAttemptSQLite", "anyLaneSQLite", "applyPostgres", "applySQLite", "byKeyPostgres", "claimLanesPostgres",
-		"dueDeliveries", "failingWebhooks", "freeLanesSQLite", "heldLanesSQLite", "holdLanesPostgres", "laneSQLite",
-		"lockFailingPostgres", "lockLanesPostgres", "nextDue", "releaseLaneSQLite", "renewLanesPostgres",
-		"renewLanesSQLite", "saveFailingPostgres", "saveFailingSQLite", "saveLaneSQLite", "saveLanesPostgres",
-		"takeLaneSQLite",
+		"anyLaneSQLite", "applyPostgres", "applySQLite", "byKeyPostgres", "claimLanesPostgres", "dueDeliveries", "dueLanesSQLite",
+		"failingWebhooks", "freeLanesSQLite", "heldLanesSQLite", "holdLanesPostgres", "insertDeliverySQLite", "insertEventSQLite",
+		"keepAttemptSQLite", "laneSQLite", "lockFailingPostgres", "lockLanesPostgres", "matchingSQLite", "moveFreeHeadsPostgres", "moveHeadsSQLite",
+		"nextDue", "publishManyPostgres", "releaseLaneSQLite", "renewLanesPostgres", "renewLanesSQLite", "saveFailingPostgres",
+		"saveFailingSQLite", "saveLaneSQLite", "saveLanesPostgres", "takeLaneSQLite",
 	}
 	files, err := filepath.Glob("*.go")
 	if err != nil {
@@ -98,11 +98,16 @@ func plannedLanes() []struct {
 		{"due", dueDeliveries.postgres, dueDeliveries.sqlite, ids + `, ` + ids + `, '{10}', '{}', '{1}', '{0}'`, []any{id, id, millis(1), "[]", 10},
 			[]string{"Index Scan using deliveries_waiting", "events_pkey"}, []string{"deliveries_waiting", "sqlite_autoindex_events_1"}},
 		{"apply", applyPostgres, applySQLite, ids + `, ` + ids + `, ` + ids + `, '{1}', '{now}', '{1}', '{200}', '{f}', '{""}', '{""}', '{delivered}', '{1}', '{null}'`,
-			[]any{id, id, id, 1, millis(1), 1, 200, "", "delivered", 1, millis(1), true},
+			[]any{id, id, id, 1, millis(1), 1, 200, "", "delivered", 1, millis(1), true, false, id},
 			[]string{"deliveries_pkey"}, []string{"sqlite_autoindex_deliveries_1"}},
 		{"save lanes", saveLanesPostgres, releaseLaneSQLite, ids + `, ` + ids + `, '{0}', '{null}', '{t}'`, []any{id, id, millis(1)},
 			[]string{"webhook_lanes_pkey", "deliveries_waiting"}, []string{"sqlite_autoindex_webhook_lanes_1", "deliveries_waiting"}},
-		{"lock", lockLanesPostgres, laneSQLite, ids + `, ` + ids, []any{id, id},
+		{"heads", moveFreeHeadsPostgres, moveHeadsSQLite, ids + `, ` + ids + `, '{1}'`, []any{"[]"},
+			[]string{"Index Scan using event_heads_pkey on event_heads"}, nil},
+		{"publish", publishManyPostgres, matchingSQLite, ids + `, '{1}', ` + ids + `, ` + ids + `, '{1}', '{now}', '{1}', '{""}'`, []any{"[]"},
+			[]string{"(account_id = e.account_id)", "(account_id = e_1.account_id) AND (instance_id = e_1.instance_id)", "webhook_lanes_pkey"},
+			[]string{"webhooks_of_instance (account_id=? AND instance_id=?)"}},
+		{"lock", lockLanesPostgres, laneSQLite, ids + `, ` + ids, []any{"[]"},
 			[]string{"webhook_lanes_pkey"}, []string{"sqlite_autoindex_webhook_lanes_1"}},
 	}
 }

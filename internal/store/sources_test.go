@@ -20,6 +20,7 @@ func TestSources_StatementsPastTheWall(t *testing.T) {
 		"prepared_sqlite.go",
 		// what workers do for all accounts, see TestCrossing
 		"lane_byhand.go", "lane_sqlite.go", "delivery_settle_postgres.go", "delivery_settle_sqlite.go",
+		"event_publish_postgres.go", "event_publish_sqlite.go",
 		"rate.go",                                    // leases, which belong to nobody
 		"page_decode_pg.go", "page_decode_sqlite.go", // pages, composed within the wall
 		"store.go", "migrate.go", // SELECT 1, and goose's table

@@ -34,8 +34,9 @@ type Config struct {
 	EventRetention time.Duration
 	// DrawQR returns the picture of a QR code as a data URL, for the events that tell of one; nil for none.
 	DrawQR func(text string) string
-	// OnPublish is called after each commit that has added events; nil for nobody. It must not block.
-	OnPublish func()
+	// OnPublish is called after each commit that has added events, with their deliveries, all of which are due; nil for
+	// nobody. It must not block.
+	OnPublish func(due []domain.Delivery)
 	// Log receives slow statements, without their values; nil discards them.
 	Log *slog.Logger
 }
@@ -55,11 +56,11 @@ type Store struct {
 	// be given up, and do not keep shorter questions from the connections.
 	pageTurns chan struct{}
 
+	publications publications
+
 	// writes and prepared are for SQLite only.
 	writes   turns[*groupedWrite]
 	prepared *preparedWrites
-	// publications are for PostgreSQL only.
-	publications publications
 
 	shapes    sync.Map // pageShape -> *pageQuery
 	questions sync.Map // crossing -> *sql.Stmt, on SQLite only

@@ -26,8 +26,8 @@ const (
 type scope struct {
 	db   *gorm.DB
 	wall wall
-	// published is set when the transaction has added events; nil where nobody asks.
-	published *bool
+	// news is what the transaction publishes; nil outside of transactions.
+	news *news
 }
 
 // rows starts a statement on the table of model, narrowed to what is bound.
@@ -46,7 +46,7 @@ func (sc scope) all(model interface{ TableName() string }) *gorm.DB {
 }
 
 // with returns the scope under another wall, in the same transaction.
-func (sc scope) with(w wall) scope { return scope{sc.db, w, sc.published} }
+func (sc scope) with(w wall) scope { return scope{sc.db, w, sc.news} }
 
 // eq is the condition that a column has a value; NULL for a zero uid, millis or optional.
 func eq(column string, value any) clause.Eq {
@@ -133,13 +133,14 @@ func (s *Store) snapshot(ctx context.Context, w wall, do func(scope) error) erro
 
 // write runs do in a transaction. It runs again when the database asks for that.
 func (s *Store) write(ctx context.Context, w wall, do func(scope) error) error {
-	published := false
+	var published news
 	err := s.transact(ctx, w, func(sc scope) error {
-		sc.published = &published
+		published = news{}
+		sc.news = &published
 		return do(sc)
 	})
-	if err == nil && published && s.cfg.OnPublish != nil {
-		s.cfg.OnPublish()
+	if err == nil {
+		s.tell(&published)
 	}
 	return err
 }

@@ -62,12 +62,23 @@ func (s *Store) WarnWebhook(ctx context.Context, w domain.FailingWebhook, at tim
 	}))
 }
 
-// exhaustSQL takes the oldest deliveries first. Only while their webhook is disabled: it may be active again.
-const exhaustSQL = `
-UPDATE deliveries SET state = 'exhausted', failure = 'webhook_disabled', next_at = NULL WHERE account_id = $1 AND id IN (
-    SELECT d.id FROM deliveries AS d JOIN webhooks AS w ON w.account_id = d.account_id AND w.id = d.webhook_id
+// exhaustSQL takes the oldest deliveries first. Only while their webhook is disabled: it may be active again. Their
+// latest attempts, whose failures are overwritten, are kept before.
+const (
+	exhaustSQL = `
+UPDATE deliveries SET state = 'exhausted', failure = 'webhook_disabled', next_at = NULL
+WHERE account_id = $1 AND webhook_id = $2 AND id IN (SELECT d.id` + exhaustible + `)`
+
+	keepAttemptsSQL = `
+INSERT INTO delivery_attempts (account_id, webhook_id, delivery_id, number, at, took_ms, status_code, manual, failure, response)
+SELECT account_id, webhook_id, id, attempts, tried_at, took_ms, status_code, tried_manual, failure, response
+FROM (SELECT d.*` + exhaustible + `) AS d WHERE attempts > 0 ON CONFLICT DO NOTHING`
+
+	exhaustible = `
+    FROM deliveries AS d JOIN webhooks AS w ON w.account_id = d.account_id AND w.id = d.webhook_id
     WHERE d.account_id = $1 AND d.webhook_id = $2 AND d.state = 'waiting' AND w.status = 'disabled'
-    ORDER BY d.next_at, d.id LIMIT $3)`
+    ORDER BY d.next_at, d.id LIMIT $3`
+)
 
 // exhaust ends what waits for a disabled webhook, in small transactions: there may be very much. The sweep goes on
 // where this stops.
@@ -80,6 +91,9 @@ func (s *Store) exhaust(ctx context.Context, account, webhook domain.ID) error {
 				return 0, nil
 			}
 			if err != nil {
+				return 0, err
+			}
+			if err = execByHand(sc, numbered(sc, keepAttemptsSQL), uid(webhook), sweepBatch); err != nil {
 				return 0, err
 			}
 			return countByHand(sc, numbered(sc, exhaustSQL), uid(webhook), sweepBatch)

@@ -26,7 +26,7 @@ type dispatcher struct {
 	giveUpAt time.Time // when outcomes that could not be recorded are left to the next worker
 
 	lanes map[domain.ID]*lane // by webhook
-	wakes int64               // so far
+	idle  []idling            // in order; some of them have something to do again
 	claims
 	fetches
 	tries
@@ -59,8 +59,7 @@ func (d *dispatcher) run(ctx context.Context) {
 			f()
 			d.takeMore()
 		case <-d.w.woken:
-			d.wakes++
-			d.claimAt = earlier(d.claimAt, later(d.now, d.claimed.Add(claimGap)))
+			d.takeNews()
 		case <-timer.C:
 		case <-stopped:
 			stopped = nil
@@ -88,6 +87,7 @@ func (d *dispatcher) step() (wait time.Duration, done bool) {
 		d.drain()
 	}
 	d.start()
+	d.endIdle()
 	d.settle()
 	d.fetch()
 	d.claim()
@@ -113,6 +113,9 @@ func (d *dispatcher) nextTime() time.Time {
 	sooner(d.fetchAt, !d.fetching && len(d.hungry) > 0 && d.roomToFetch() > 0)
 	if t := d.oldest(); t != nil {
 		sooner(t.began.Add(slowAfter), true)
+	}
+	if len(d.idle) > 0 {
+		sooner(d.idle[0].since.Add(linger), true)
 	}
 	sooner(d.stopAt, d.stopping && d.stopAt.After(d.now))
 	sooner(d.giveUpAt, d.stopping && d.giveUpAt.After(d.now))

@@ -21,22 +21,55 @@ type fetches struct {
 // maxLanesRead bounds how many lanes are read at once.
 const maxLanesRead = 256
 
-// consider puts a lane where it has to wait: for an attempt, for deliveries, or for being given back.
+// consider puts a lane where it has to wait: for an attempt, for deliveries, or for being given back. One that is being
+// given back must begin nothing more.
 func (d *dispatcher) consider(l *lane) {
+	if l.leaving {
+		return
+	}
 	if l.mayStart(d.now) {
 		d.list(l)
 	}
-	if !l.more && len(l.queue) == 0 && l.seen < d.wakes && l.want > 0 {
-		// Something has happened since it was read. Reading it again is cheaper than giving it back and claiming
-		// it, so that is done until nothing is found.
+	if l.missed && !l.reading && len(l.queue) == 0 {
 		l.more = true
 	}
 	if !l.closing && !l.hungry && !l.reading && l.more && l.slow == 0 && len(l.queue) <= l.want/2 {
 		l.hungry = true
 		d.hungry = append(d.hungry, l)
 	}
-	if l.idle() {
+	d.considerLeaving(l)
+}
+
+// considerLeaving gives a lane back that has nothing to do, at once where the last reading found nothing, otherwise after
+// it has lingered.
+func (d *dispatcher) considerLeaving(l *lane) {
+	switch {
+	case !l.isIdle():
+		l.idleAt = time.Time{}
+	case l.closing || l.want == 0:
 		d.leave(l)
+	case l.idleAt.IsZero():
+		l.idleAt = d.now
+		d.idle = append(d.idle, idling{l, d.now})
+	}
+}
+
+// idling is a lane with when it had nothing to do any more.
+type idling struct {
+	*lane
+	since time.Time
+}
+
+// endIdle looks once more into lanes that have lingered. They are given back when nothing is found.
+func (d *dispatcher) endIdle() {
+	for len(d.idle) > 0 && !d.now.Before(d.idle[0].since.Add(linger)) {
+		i := d.idle[0]
+		d.idle[0] = idling{}
+		d.idle = d.idle[1:]
+		if i.idleAt.Equal(i.since) && !i.leaving {
+			i.more = true
+			d.consider(i.lane)
+		}
 	}
 }
 
@@ -64,7 +97,7 @@ func (d *dispatcher) fetch() {
 		}
 		demand := domain.LaneDemand{Lane: l.Key(), Limit: min(l.appetite(), room), Except: slices.Collect(maps.Keys(l.known))}
 		room -= demand.Limit
-		l.reading, l.seen = true, d.wakes
+		l.reading, l.missed = true, false
 		lanes, demands = append(lanes, l), append(demands, demand)
 	}
 	if len(lanes) == 0 {
@@ -96,6 +129,7 @@ func (d *dispatcher) fetched(lanes []*lane, demands []domain.LaneDemand, due []d
 			d.enqueue(l, due[:n])
 		}
 		due = due[n:]
+		d.offerAgain(l)
 		d.consider(l)
 	}
 }
@@ -114,11 +148,17 @@ func (d *dispatcher) enqueue(l *lane, due []domain.Delivery) {
 		return
 	}
 	for i := range due {
-		l.known[due[i].ID] = struct{}{}
-		d.queuedBytes += len(due[i].Event.Data)
+		d.push(l, due[i])
 	}
-	d.queued += len(due)
-	l.queue = append(l.queue, due...)
+}
+
+// push holds a delivery ready.
+func (d *dispatcher) push(l *lane, due domain.Delivery) {
+	l.known[due.ID] = struct{}{}
+	l.last = max(l.last, due.Event.Position)
+	l.queue = append(l.queue, due)
+	d.queued++
+	d.queuedBytes += len(due.Event.Data)
 }
 
 // shed leaves what is held ready of a lane to be read again: it may take long until it is tried.
@@ -136,5 +176,5 @@ func (d *dispatcher) unqueue(l *lane) {
 		delete(l.known, l.queue[i].ID)
 	}
 	d.queued -= len(l.queue)
-	l.queue = nil
+	l.queue, l.offered = nil, nil
 }

@@ -34,11 +34,16 @@ type lane struct {
 	window int
 	listed bool // it waits for its turn
 
-	want    int   // to read at once
-	more    bool  // there may be deliveries to read
-	reading bool  // they are being read
-	hungry  bool  // it waits for them to be read
-	seen    int64 // wakes, when the last reading began
+	want    int  // to read at once
+	more    bool // there may be deliveries to read
+	reading bool // they are being read
+	hungry  bool // it waits for them to be read
+	missed  bool // since the last reading began, something may have become due that is not in queue
+	// offered is what became due while it was being read, last the last position of what is, or was, in queue.
+	offered []domain.Delivery
+	last    int64
+	// idleAt is since when there has been nothing to do in it; zero while there is.
+	idleAt time.Time
 
 	unsettled int // outcomes
 
@@ -73,8 +78,8 @@ func (l *lane) mayStart(now time.Time) bool {
 	return !l.closing && len(l.queue) > 0 && l.flight < l.window && l.slow == 0 && now.Before(l.until)
 }
 
-// idle tells that nothing is left to do in it, for now.
-func (l *lane) idle() bool {
+// isIdle tells that nothing is left to do in it, for now.
+func (l *lane) isIdle() bool {
 	return l.flight == 0 && len(l.queue) == 0 && !l.reading && !l.leaving && (l.closing || !l.more)
 }
 

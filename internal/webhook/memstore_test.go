@@ -25,6 +25,7 @@ type memStore struct {
 	down       error // what every call is refused with; nil for none
 	poison     domain.ID
 	delay      time.Duration // of each call
+	reads      int           // lanes that were read
 }
 
 type memLane struct {
@@ -62,6 +63,7 @@ func (s *memStore) addWebhook(change ...func(*domain.Webhook)) domain.ID {
 	return w.ID
 }
 
+// publish adds deliveries, with positions that grow within the webhook's account.
 func (s *memStore) publish(webhook domain.ID, n int) (ids []domain.ID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -70,7 +72,7 @@ func (s *memStore) publish(webhook domain.ID, n int) (ids []domain.ID) {
 		w := &s.lanes[webhook].Webhook
 		d := &domain.Delivery{
 			AccountID: w.AccountID, ID: domain.NewID(now), WebhookID: webhook, State: domain.DeliveryWaiting, NextAt: now, CreatedAt: now,
-			Event: domain.Event{AccountID: w.AccountID, ID: domain.NewID(now), Type: domain.EventInstanceConnected, At: now, Data: []byte(`{}`)},
+			Event: domain.Event{AccountID: w.AccountID, ID: domain.NewID(now), Position: int64(len(s.byLane[webhook]) + 1), Type: domain.EventInstanceConnected, At: now, Data: []byte(`{}`)},
 		}
 		s.deliveries[d.ID] = d
 		s.byLane[webhook] = append(s.byLane[webhook], d)
@@ -134,6 +136,7 @@ func (s *memStore) DueDeliveries(_ context.Context, demands []domain.LaneDemand)
 	if err != nil {
 		return nil, err
 	}
+	s.reads += len(demands)
 	for _, demand := range demands {
 		n := 0
 		for _, d := range s.due(demand.Lane.Webhook) {

@@ -39,10 +39,12 @@ const (
 	renewals = 3 // within a lease
 	// slowAfter is when an attempt begins to count as one that may hang.
 	slowAfter = time.Second
-	// claimGap is between two searches for lanes, fetchGap between two readings of them: at saturation every event
-	// wakes.
+	// claimGap is between two searches for lanes, fetchGap between two readings of them.
 	claimGap = 10 * time.Millisecond
 	fetchGap = 5 * time.Millisecond
+	// linger is how long a lane is kept that has nothing to do. What comes in meanwhile needs no claim; what another
+	// node adds is found at the end, so it has to wait as long as that.
+	linger = 100 * time.Millisecond
 	// batchSize outcomes are settled at once, and fewer when the first of them has waited for batchDelay.
 	batchSize  = 100
 	batchDelay = 5 * time.Millisecond
@@ -67,6 +69,10 @@ type Worker struct {
 	delays []time.Duration // the schedule
 	woken  chan struct{}
 	stats  [statsLen]atomic.Int64
+
+	mu      sync.Mutex
+	offered []domain.Delivery
+	missed  bool // something may be due that was not offered
 }
 
 // Stats says what a worker has at hand.
@@ -109,10 +115,42 @@ func (w *Worker) ID() domain.ID { return w.id }
 
 // Wake tells the worker that something may have become due. It never blocks.
 func (w *Worker) Wake() {
+	w.mu.Lock()
+	w.missed = true
+	w.mu.Unlock()
+	w.signal()
+}
+
+// Offer hands the worker deliveries that have been stored and are due, so that it need not read them where it holds
+// their lanes. It never blocks; it may take none of them, as the store has them all.
+func (w *Worker) Offer(due []domain.Delivery) {
+	if len(due) == 0 {
+		return
+	}
+	w.mu.Lock()
+	if len(w.offered)+len(due) <= maxQueued {
+		w.offered = append(w.offered, due...)
+	} else {
+		w.missed = true
+	}
+	w.mu.Unlock()
+	w.signal()
+}
+
+func (w *Worker) signal() {
 	select {
 	case w.woken <- struct{}{}:
 	default:
 	}
+}
+
+// news returns what has been offered since, and whether something may be due besides.
+func (w *Worker) news() (offered []domain.Delivery, missed bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	offered, missed = w.offered, w.missed
+	w.offered, w.missed = nil, false
+	return offered, missed
 }
 
 // Stats returns what the worker has at hand now.

@@ -9,9 +9,10 @@ CREATE TABLE event_heads (
     PRIMARY KEY (account_id, instance_id)
 );
 
--- What happened. Append only; the sweep removes what is older than the retention.
+-- What happened. Append only; the sweep removes what is older than the retention. The account has a row in
+-- event_heads, which refers to it: to look that up again for each event would be in vain.
 CREATE TABLE events (
-    account_id  blob           NOT NULL REFERENCES accounts (id),
+    account_id  blob           NOT NULL,
     position    integer         NOT NULL,
     id          blob           NOT NULL,
     instance_id blob,
@@ -21,7 +22,8 @@ CREATE TABLE events (
     data        blob          NOT NULL,
     PRIMARY KEY (account_id, position)
 );
-CREATE UNIQUE INDEX events_by_id ON events (account_id, id);
+-- By the id alone: ids grow with time, so that the entries of all accounts go to the end, rather than to a page for each.
+CREATE INDEX events_by_id ON events (id);
 CREATE INDEX events_of_instance ON events (account_id, instance_id, position) WHERE instance_id IS NOT NULL;
 CREATE INDEX events_by_age ON events (at);
 
@@ -73,7 +75,7 @@ CREATE INDEX webhook_lanes_due ON webhook_lanes (due_at) WHERE due_at IS NOT NUL
 CREATE INDEX webhook_lanes_of_worker ON webhook_lanes (worker_id) WHERE worker_id IS NOT NULL;
 
 -- One event for one webhook. Those of a webhook that is gone go with their events: to remove a million of them
--- at once, with the webhook, would take longer than a statement may.
+-- at once, with the webhook, would take longer than a statement may. Ids sort by created_at.
 CREATE TABLE deliveries (
     account_id  blob           NOT NULL,
     id          blob           NOT NULL,
@@ -81,7 +83,7 @@ CREATE TABLE deliveries (
     position    integer         NOT NULL,
     created_at  timestamp NOT NULL,
     next_at     timestamp,
-    -- Of the latest attempt.
+    -- Of the latest attempt; response is the beginning of its answer.
     tried_at    timestamp,
     took_ms     integer        NOT NULL,
     status_code integer        NOT NULL,
@@ -90,17 +92,19 @@ CREATE TABLE deliveries (
     manual      boolean        NOT NULL,
     state       text           NOT NULL CHECK (state IN ('waiting', 'delivered', 'exhausted')),
     failure     text,
-    PRIMARY KEY (account_id, id),
+    tried_manual boolean       NOT NULL DEFAULT false,
+    response    blob,
+    PRIMARY KEY (account_id, webhook_id, id),
     FOREIGN KEY (account_id, position) REFERENCES events (account_id, position) ON DELETE CASCADE
 );
 CREATE INDEX deliveries_waiting ON deliveries (account_id, webhook_id, next_at, id) WHERE state = 'waiting';
-CREATE INDEX deliveries_of_webhook ON deliveries (account_id, webhook_id, created_at, id);
-CREATE INDEX deliveries_failed ON deliveries (account_id, webhook_id, created_at, id) WHERE failure IS NOT NULL;
+CREATE INDEX deliveries_failed ON deliveries (account_id, webhook_id, id) WHERE failure IS NOT NULL;
 CREATE INDEX deliveries_of_event ON deliveries (account_id, position);
 
--- One HTTP request of a delivery.
+-- The HTTP requests of a delivery before the latest one, which is in the delivery itself: most have only one.
 CREATE TABLE delivery_attempts (
     account_id  blob           NOT NULL,
+    webhook_id  blob           NOT NULL,
     delivery_id blob           NOT NULL,
     number      integer        NOT NULL,
     at          timestamp NOT NULL,
@@ -109,8 +113,8 @@ CREATE TABLE delivery_attempts (
     manual      boolean        NOT NULL,
     failure     text,
     response    blob,
-    PRIMARY KEY (account_id, delivery_id, number),
-    FOREIGN KEY (account_id, delivery_id) REFERENCES deliveries (account_id, id) ON DELETE CASCADE
+    PRIMARY KEY (account_id, webhook_id, delivery_id, number),
+    FOREIGN KEY (account_id, webhook_id, delivery_id) REFERENCES deliveries (account_id, webhook_id, id) ON DELETE CASCADE
 );
 
 CREATE TABLE inbound_webhooks (

@@ -22,7 +22,7 @@ type pombal struct {
 	worker    *webhook.Worker
 	sealer    *seal.Sealer
 	targets   []target
-	published atomic.Pointer[func()]
+	published atomic.Pointer[func([]domain.Delivery)]
 }
 
 // target is an account with a webhook.
@@ -55,8 +55,8 @@ func openPombal(ctx context.Context, s Script) (*pombal, error) {
 		return p.sealer.Open(sealed, domain.WebhookSecretPlace(w.AccountID, w.ID))
 	}, idlePerHost*s.Targets)
 	p.worker = webhook.NewWorker(webhook.Config{Store: p.store, Client: p.client, Log: log})
-	wake := p.worker.Wake
-	p.published.Store(&wake)
+	offer := p.worker.Offer
+	p.published.Store(&offer)
 	for i := range s.Targets {
 		t, err := p.addTarget(ctx, "http://"+s.Sink+s.path(i))
 		if err != nil {
@@ -67,9 +67,9 @@ func openPombal(ctx context.Context, s Script) (*pombal, error) {
 	return p, nil
 }
 
-func (p *pombal) onPublish() {
-	if wake := p.published.Load(); wake != nil {
-		(*wake)()
+func (p *pombal) onPublish(due []domain.Delivery) {
+	if offer := p.published.Load(); offer != nil {
+		(*offer)(due)
 	}
 }
 

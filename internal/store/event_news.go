@@ -1,0 +1,48 @@
+package store
+
+import (
+	"github.com/pombal-api/pombal/internal/domain"
+)
+
+// news is what a transaction has published, to be told after its commit.
+type news struct {
+	published bool // there are events
+	due       []domain.Delivery
+}
+
+// tell tells what was committed.
+func (s *Store) tell(n *news) {
+	if n.published && s.cfg.OnPublish != nil {
+		s.cfg.OnPublish(n.due)
+	}
+}
+
+// eventPlace names an event.
+type eventPlace struct {
+	account  uid
+	position int64
+}
+
+func eventsByPlace(events []domain.Event) map[eventPlace]*domain.Event {
+	byPlace := make(map[eventPlace]*domain.Event, len(events))
+	for i := range events {
+		byPlace[eventPlace{uid(events[i].AccountID), events[i].Position}] = &events[i]
+	}
+	return byPlace
+}
+
+// scan takes a new delivery of one of the events: its account, its webhook, its id, its event's position, and when it
+// was made, which is when it is due.
+func (n *news) scan(row scanned, events map[eventPlace]*domain.Event) error {
+	var account, webhook, id uid
+	var position int64
+	var at millis
+	if err := row.Scan(&account, &webhook, &id, &position, &at); err != nil {
+		return err
+	}
+	n.due = append(n.due, domain.Delivery{
+		AccountID: domain.ID(account), ID: domain.ID(id), WebhookID: domain.ID(webhook), Event: *events[eventPlace{account, position}],
+		State: domain.DeliveryWaiting, NextAt: at.time(), CreatedAt: at.time(),
+	})
+	return nil
+}

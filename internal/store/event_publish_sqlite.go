@@ -1,0 +1,215 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"slices"
+	"strconv"
+	"time"
+
+	"gorm.io/gorm"
+
+	"github.com/pombal-api/pombal/internal/domain"
+)
+
+// On SQLite what a statement costs is mostly to run it at all. So a few do everything, for however many accounts, from
+// lists in JSON. Whose rows they touch is in the lists, next to each id. CROSS JOIN has SQLite take the list first.
+
+const (
+	// moveHeadsSQLite takes [account, instance, by how much] in hexadecimal digits.
+	moveHeadsSQLite crossing = `
+INSERT INTO event_heads (account_id, instance_id, last)
+SELECT unhex(value ->> 0), unhex(value ->> 1), value ->> 2 FROM json_each(?1) WHERE true
+ON CONFLICT (account_id, instance_id) DO UPDATE SET last = last + excluded.last
+RETURNING account_id, instance_id, last`
+
+	insertEventSQLite crossing = `
+INSERT INTO events (account_id, position, id, instance_id, sequence, at, type, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)`
+
+	// matchingSQLite finds the webhooks of [account, instance, type], by their place in the list.
+	matchingSQLite crossing = matchingSQL + ` w.instance_id IS NULL` + matchSQL + `
+UNION ALL` + matchingSQL + ` w.instance_id = unhex(value ->> 1)` + matchSQL
+
+	matchingSQL = `
+SELECT given.key, w.id, w.url, w.of_instance FROM json_each(?1) AS given CROSS JOIN webhooks AS w ON w.account_id = unhex(value ->> 0) AND`
+	matchSQL = ` WHERE w.status = 'active' AND (w.events & (value ->> 2)) <> 0`
+
+	insertDeliverySQLite crossing = `
+INSERT INTO deliveries (account_id, id, webhook_id, position, created_at, next_at, took_ms, status_code, attempts, step, manual, state)
+VALUES (?1, ?2, ?3, ?4, ?5, ?5, 0, 0, 0, 0, false, 'waiting')`
+
+	// dueLanesSQLite takes [account, webhook].
+	dueLanesSQLite crossing = `
+UPDATE webhook_lanes SET due_at = ?2
+FROM (SELECT unhex(value ->> 0) AS account_id, unhex(value ->> 1) AS webhook_id FROM json_each(?1)) AS l
+WHERE webhook_lanes.account_id = l.account_id AND webhook_lanes.webhook_id = l.webhook_id
+    AND (webhook_lanes.due_at IS NULL OR webhook_lanes.due_at > CAST(?2 AS integer))`
+)
+
+// publishOnSQLite publishes for one account or several.
+func publishOnSQLite(sc scope, all []*joinedPublication) error {
+	ctx, tx := sc.db.Statement.Context, sc.db.Statement.ConnPool
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	heads := make(map[domain.ID]*eventHeads, len(all))
+	var list jsonList
+	for _, a := range all {
+		h := headsOf(a.account, a.events)
+		heads[a.account] = h
+		for _, id := range h.order {
+			list.row().id(a.account).id(id).number(h.by[id])
+		}
+	}
+	err := eachSQLite(ctx, tx, moveHeadsSQLite, func(row scanned) error { return readHead(row, heads) }, list.text())
+	if err != nil {
+		return noAccount(translated(sc, err))
+	}
+	var events []domain.Event
+	for _, a := range all {
+		heads[a.account].place(a.events)
+		events = append(events, a.events...)
+	}
+	if err = insertEventsSQLite(ctx, tx, events); err != nil {
+		return translated(sc, err)
+	}
+	return translated(sc, fanOutOnSQLite(ctx, tx, sc.news, events))
+}
+
+func insertEventsSQLite(ctx context.Context, tx gorm.ConnPool, events []domain.Event) error {
+	insert, err := prepareSQLite(ctx, tx, insertEventSQLite)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = insert.Close() }()
+	for i := range events {
+		e := &events[i]
+		_, err = insert.ExecContext(ctx, uid(e.AccountID), e.Position, uid(e.ID), uid(e.InstanceID), e.Sequence, millisOf(e.At), int64(e.Type), e.Data)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fanOutOnSQLite adds the deliveries of events, and makes their lanes due.
+func fanOutOnSQLite(ctx context.Context, tx gorm.ConnPool, to *news, events []domain.Event) error {
+	targets, err := targetsSQLite(ctx, tx, events)
+	if err != nil || len(targets) == 0 {
+		return err
+	}
+	insert, err := prepareSQLite(ctx, tx, insertDeliverySQLite)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = insert.Close() }()
+	var lanes jsonList
+	at := now()
+	for _, t := range targets {
+		d := domain.Delivery{
+			AccountID: t.event.AccountID, ID: deliveryID(at, t.event.Position), WebhookID: t.webhook, Event: *t.event,
+			State: domain.DeliveryWaiting, NextAt: at, CreatedAt: at,
+		}
+		if _, err = insert.ExecContext(ctx, uid(d.AccountID), uid(d.ID), uid(d.WebhookID), d.Event.Position, millisOf(at)); err != nil {
+			return err
+		}
+		lanes.row().id(d.AccountID).id(d.WebhookID)
+		to.due = append(to.due, d)
+	}
+	return execSQLite(ctx, tx, dueLanesSQLite, lanes.text(), millisOf(at))
+}
+
+// target is a webhook that wants an event.
+type target struct {
+	event      *domain.Event
+	webhook    domain.ID
+	url        string
+	ofInstance bool
+}
+
+// targetsSQLite returns the webhooks that want the events: of those with the same URL one, rather not the instance's own.
+func targetsSQLite(ctx context.Context, tx gorm.ConnPool, events []domain.Event) ([]target, error) {
+	var list jsonList
+	for i := range events {
+		list.row().id(events[i].AccountID).id(events[i].InstanceID).number(int64(events[i].Type))
+	}
+	var targets []target
+	err := eachSQLite(ctx, tx, matchingSQLite, func(row scanned) error {
+		var i int
+		var webhook uid
+		var t target
+		err := row.Scan(&i, &webhook, &t.url, &t.ofInstance)
+		t.event, t.webhook = &events[i], domain.ID(webhook)
+		targets = append(targets, t)
+		return err
+	}, list.text())
+	slices.SortFunc(targets, func(a, b target) int {
+		return cmp.Or(compareIDs(a.event.AccountID, b.event.AccountID), cmp.Compare(a.event.Position, b.event.Position), cmp.Compare(a.url, b.url),
+			compareBools(a.ofInstance, b.ofInstance), compareIDs(a.webhook, b.webhook))
+	})
+	return slices.CompactFunc(targets, func(a, b target) bool { return a.event == b.event && a.url == b.url }), err
+}
+
+func compareBools(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
+}
+
+// deliveryID returns an id that sorts by the time, then like the event. deliveryIDPostgres does the same.
+func deliveryID(at time.Time, position int64) domain.ID {
+	id := domain.NewID(at)
+	binary.BigEndian.PutUint16(id[6:], 0x7000|uint16(position>>14)&0xfff)
+	binary.BigEndian.PutUint16(id[8:], 0x8000|uint16(position)&0x3fff)
+	return id
+}
+
+// jsonList is a list of rows of ids, in hexadecimal digits, and numbers.
+type jsonList struct{ b []byte }
+
+func (l *jsonList) row() *jsonList {
+	if len(l.b) == 0 {
+		l.b = append(l.b, '[', '[')
+	} else {
+		l.b = append(l.b, ']', ',', '[')
+	}
+	return l
+}
+
+func (l *jsonList) next() {
+	if l.b[len(l.b)-1] != '[' {
+		l.b = append(l.b, ',')
+	}
+}
+
+// id writes null for the zero id.
+func (l *jsonList) id(id domain.ID) *jsonList {
+	l.next()
+	if id.IsZero() {
+		l.b = append(l.b, "null"...)
+		return l
+	}
+	l.b = append(l.b, '"')
+	l.b = hex.AppendEncode(l.b, id[:])
+	l.b = append(l.b, '"')
+	return l
+}
+
+func (l *jsonList) number(n int64) *jsonList {
+	l.next()
+	l.b = strconv.AppendInt(l.b, n, 10)
+	return l
+}
+
+func (l *jsonList) text() string {
+	if len(l.b) == 0 {
+		return "[]"
+	}
+	return string(append(l.b, ']', ']'))
+}
