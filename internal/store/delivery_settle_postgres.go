@@ -11,28 +11,34 @@ import (
 const (
 	lockFailingPostgres crossing = `
 SELECT w.account_id, w.id, w.failing_since
-FROM unnest($1::uuid[], $2::uuid[], $3::boolean[], $4::boolean[]) AS t (account_id, id, failed, succeeded)
-JOIN webhooks AS w ON w.account_id = t.account_id AND w.id = t.id
-WHERE t.failed AND w.failing_since IS NULL OR t.succeeded AND w.failing_since IS NOT NULL
-ORDER BY w.account_id, w.id FOR NO KEY UPDATE OF w`
+FROM (SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::boolean[], $4::boolean[]) AS t (account_id, id, failed, succeeded) ORDER BY account_id, id) AS t
+CROSS JOIN LATERAL (
+    SELECT account_id, id, failing_since FROM webhooks AS w WHERE w.account_id = t.account_id AND w.id = t.id
+        AND (t.failed AND w.failing_since IS NULL OR t.succeeded AND w.failing_since IS NOT NULL) FOR NO KEY UPDATE
+) AS w`
 
 	// lockLanesPostgres keeps away everybody who changes a lane, holdLanesPostgres only those who claim it.
-	lockLanesPostgres crossing = selectLanesPostgres + `FOR NO KEY UPDATE OF l`
-	holdLanesPostgres crossing = selectLanesPostgres + `FOR KEY SHARE OF l`
+	lockLanesPostgres crossing = selectLanesPostgres + `FOR NO KEY UPDATE) AS l`
+	holdLanesPostgres crossing = selectLanesPostgres + `FOR KEY SHARE) AS l`
 
 	selectLanesPostgres = `
 SELECT l.account_id, l.webhook_id, l.epoch
-FROM unnest($1::uuid[], $2::uuid[]) AS t (account_id, webhook_id)
-JOIN webhook_lanes AS l ON l.account_id = t.account_id AND l.webhook_id = t.webhook_id
-ORDER BY l.account_id, l.webhook_id `
+FROM (SELECT * FROM unnest($1::uuid[], $2::uuid[]) AS t (account_id, webhook_id) ORDER BY account_id, webhook_id) AS t
+CROSS JOIN LATERAL (SELECT account_id, webhook_id, epoch FROM webhook_lanes AS l WHERE l.account_id = t.account_id AND l.webhook_id = t.webhook_id `
 
-	// applyPostgres keeps the attempt before, p, if there is one. It compares the state in a way that no index serves: only
-	// the key will do.
+	// applyPostgres finds each delivery by its key, whatever the planner believes of the table, and then by its place: while
+	// the lane is locked nobody else changes it. The attempt before, if there is one, is kept.
 	applyPostgres crossing = `
-WITH o AS (
-    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::timestamptz[], $6::int[], $7::int[],
+WITH o AS MATERIALIZED (
+    SELECT o.*, d.* FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::timestamptz[], $6::int[], $7::int[],
         $8::boolean[], $9::text[], $10::bytea[], $11::text[], $12::int[], $13::timestamptz[])
         AS o (account_id, webhook_id, id, number, at, took_ms, status_code, manual, failure, response, state, step, next_at)
+    CROSS JOIN LATERAL (
+        SELECT ctid AS place, tried_at AS before_at, took_ms AS before_took_ms, status_code AS before_status_code,
+            tried_manual AS before_manual, failure AS before_failure, response AS before_response
+        FROM deliveries AS d WHERE d.account_id = o.account_id AND d.webhook_id = o.webhook_id AND d.id = o.id
+            AND d.state IS NOT DISTINCT FROM 'waiting' AND d.attempts = o.number - 1 FOR NO KEY UPDATE
+    ) AS d
 ), applied AS (
     UPDATE deliveries AS d SET attempts = o.number, tried_at = o.at, took_ms = o.took_ms, status_code = o.status_code,
         failure = nullif(o.failure, ''), tried_manual = o.manual, response = o.response,
@@ -40,15 +46,12 @@ WITH o AS (
         step = CASE WHEN d.manual AND NOT o.manual AND o.state <> 'delivered' THEN d.step ELSE o.step END,
         next_at = CASE WHEN d.manual AND NOT o.manual AND o.state <> 'delivered' THEN d.next_at ELSE o.next_at END,
         manual = d.manual AND NOT o.manual AND o.state <> 'delivered'
-    FROM o LEFT JOIN deliveries AS p ON o.number > 1 AND p.account_id = o.account_id AND p.webhook_id = o.webhook_id AND p.id = o.id
-    WHERE d.account_id = o.account_id AND d.webhook_id = o.webhook_id AND d.id = o.id
-        AND d.state IS NOT DISTINCT FROM 'waiting' AND d.attempts = o.number - 1
-    RETURNING o.account_id, o.webhook_id, o.id, o.number,
-        p.attempts, p.tried_at, p.took_ms, p.status_code, p.tried_manual, p.failure, p.response
+    FROM o WHERE d.ctid = o.place
+    RETURNING o.*
 ), kept AS (
     INSERT INTO delivery_attempts (account_id, webhook_id, delivery_id, number, at, took_ms, status_code, manual, failure, response)
-    SELECT account_id, webhook_id, id, attempts, tried_at, took_ms, status_code, tried_manual, failure, response FROM applied
-    WHERE attempts > 0 ON CONFLICT DO NOTHING
+    SELECT account_id, webhook_id, id, number - 1, before_at, before_took_ms, before_status_code, before_manual, before_failure, before_response
+    FROM applied WHERE number > 1 ON CONFLICT DO NOTHING
 )
 SELECT account_id, id, number FROM applied`
 

@@ -89,9 +89,11 @@ WITH clock AS MATERIALIZED (
     ) AS m WHERE place = 1
     RETURNING account_id, webhook_id, id, position, created_at
 ), held AS (
-    SELECT l.account_id, l.webhook_id, l.due_at FROM (SELECT DISTINCT account_id, webhook_id FROM fan) AS f
-    JOIN webhook_lanes AS l ON l.account_id = f.account_id AND l.webhook_id = f.webhook_id
-    ORDER BY l.account_id, l.webhook_id FOR NO KEY UPDATE OF l
+    SELECT l.account_id, l.webhook_id, l.due_at FROM (SELECT DISTINCT account_id, webhook_id FROM fan ORDER BY account_id, webhook_id) AS f
+    CROSS JOIN LATERAL (
+        SELECT account_id, webhook_id, due_at FROM webhook_lanes AS l
+        WHERE l.account_id = f.account_id AND l.webhook_id = f.webhook_id FOR NO KEY UPDATE
+    ) AS l
 ), woken AS (
     UPDATE webhook_lanes AS l SET due_at = clock.at FROM held, clock
     WHERE l.account_id = held.account_id AND l.webhook_id = held.webhook_id AND (held.due_at IS NULL OR held.due_at > clock.at)
