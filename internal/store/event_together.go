@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -15,8 +16,13 @@ import (
 // PostgreSQL, so that nobody waits for somebody else's: its publications, and those that the database refuses, go on by
 // themselves, account by account.
 
-// publishAtMost bounds the events of a transaction that is made of several publications.
-const publishAtMost = 500
+const (
+	// publishAtMost bounds the events of a transaction that is made of several publications.
+	publishAtMost = 500
+	// gatherTime is how long a publication waits for those who have published together just before: they are likely to
+	// come again, and a transaction for all costs less than two.
+	gatherTime = 300 * time.Microsecond
+)
 
 // publication is what a caller wants to publish.
 type publication struct {
@@ -30,6 +36,7 @@ type publication struct {
 // publications lets publications take turns: all of them at first, then those of each account.
 type publications struct {
 	joined turns[*publication]
+	before int // how many were joined in the turn before
 
 	mu       sync.Mutex
 	accounts map[domain.ID]*publishing // those with callers
@@ -69,7 +76,7 @@ func (s *Store) publishTogether(ctx context.Context, account domain.ID, events [
 	defer cancel()
 	mine := &publication{ctx: ctx, account: account, events: events}
 	err := s.publications.joined.do(ctx, mine, func(next func() (*publication, bool)) { //nolint:contextcheck // each publication brings its own
-		s.publishJoined(takeSome(next))
+		s.publishJoined(s.publications.takeJoined(next))
 	})
 	if err == nil && !mine.done {
 		one := s.publications.enter(account)
@@ -82,6 +89,16 @@ func (s *Store) publishTogether(ctx context.Context, account domain.ID, events [
 		return translate(ended(ctx, err))
 	}
 	return mine.err
+}
+
+// takeJoined takes what may be published at once, after others have had the time to join.
+func (p *publications) takeJoined(next func() (*publication, bool)) []*publication {
+	if p.before > 1 {
+		p.joined.gather(p.before, gatherTime)
+	}
+	all := takeSome(next)
+	p.before = len(all)
+	return all
 }
 
 // takeSome takes what may be published at once.

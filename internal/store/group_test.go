@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/pombal-api/pombal/internal/domain"
 	"github.com/pombal-api/pombal/internal/testkit"
@@ -153,5 +155,38 @@ func TestTurns_Leave(t *testing.T) {
 	work.Wait()
 	if len(q.waiting) != 0 || q.led {
 		t.Errorf("left behind: %+v", &q)
+	}
+}
+
+// The one who leads waits for others until enough have come, and not for longer than it likes to.
+func TestTurns_Gather(t *testing.T) {
+	t.Parallel()
+	for others, want := range map[int]time.Duration{0: time.Second, 1: time.Second, 2: 0, 5: 0} {
+		synctest.Test(t, func(t *testing.T) {
+			var q turns[int]
+			var work sync.WaitGroup
+			took := 0
+			lead := func(next func() (int, bool)) {
+				for _, ok := next(); ok; _, ok = next() {
+					took++
+				}
+			}
+			begun := time.Now()
+			_ = q.do(t.Context(), 0, func(next func() (int, bool)) {
+				for range others {
+					work.Go(func() { _ = q.do(t.Context(), 1, lead) })
+				}
+				q.gather(2, time.Second)
+				if waited := time.Since(begun); waited != want {
+					t.Errorf("waited %v for %d others", waited, others)
+				}
+				synctest.Wait()
+				lead(next)
+			})
+			work.Wait()
+			if took != others+1 || q.enough != nil {
+				t.Errorf("%d of %d works are done", took, others+1)
+			}
+		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 )
 
 // turns lets callers who come at the same time work together: one of them leads, and does the work of those who
@@ -12,6 +13,8 @@ type turns[W any] struct {
 	mu      sync.Mutex
 	waiting []*turn[W] // the first one leads, if somebody does
 	led     bool
+	wanted  int           // how many gather waits for
+	enough  chan struct{} // closed when they are there; nil when nobody waits
 }
 
 type turn[W any] struct {
@@ -57,7 +60,28 @@ func (t *turns[W]) enter(mine *turn[W]) bool {
 	defer t.mu.Unlock()
 	t.waiting = append(t.waiting, mine)
 	mine.leads, t.led = !t.led, true
+	if t.enough != nil && len(t.waiting) >= t.wanted {
+		close(t.enough)
+		t.enough = nil
+	}
 	return mine.leads
+}
+
+// gather lets the one who leads wait until more have come than wait already, but not for long.
+func (t *turns[W]) gather(more int, atMost time.Duration) {
+	t.mu.Lock()
+	enough := make(chan struct{})
+	t.wanted, t.enough = len(t.waiting)+more, enough
+	t.mu.Unlock()
+	timer := time.NewTimer(atMost)
+	defer timer.Stop()
+	select {
+	case <-enough:
+	case <-timer.C:
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.enough = nil
+	}
 }
 
 // leave reports whether mine went before anybody began with it, or asked it to lead.

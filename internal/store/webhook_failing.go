@@ -12,7 +12,7 @@ import (
 
 // DisableWebhook ends what a webhook gets, and tells the account. What waits for it becomes exhausted.
 // domain.ErrLeaseLost when another worker has the lane, unless the epoch is 0; CodeWebhookNotFound. A webhook that is
-// disabled already stays as it is.
+// disabled already, or has another URL by now, stays as it is.
 func (s *Store) DisableWebhook(ctx context.Context, d domain.DisableWebhook) error {
 	err := s.write(ctx, wall{account: d.Lane.Account}, func(sc scope) error {
 		lane, row, err := lockedWebhook(sc, d.Lane.Webhook)
@@ -23,7 +23,7 @@ func (s *Store) DisableWebhook(ctx context.Context, d domain.DisableWebhook) err
 			return domain.ErrLeaseLost
 		}
 		before, w := row.domain(), row.domain()
-		if w.Status == domain.WebhookDisabled {
+		if w.Status == domain.WebhookDisabled || d.URL != "" && d.URL != w.URL {
 			return nil
 		}
 		w.Status, w.DisabledReason = domain.WebhookDisabled, d.Reason

@@ -157,7 +157,16 @@ func TestWebhooks_DisableAndEnable(t *testing.T) {
 		if err := f.DisableWebhook(ctx, disable); !errors.Is(err, domain.ErrLeaseLost) {
 			t.Errorf("disabled by a stranger: %v", err)
 		}
-		for disable.Lane.Epoch--; ; disable.Lane.Epoch = 0 {
+		disable.Lane.Epoch--
+		moved := disable
+		moved.URL = "https://where.it.was"
+		if err := f.DisableWebhook(ctx, moved); err != nil {
+			t.Fatal(err)
+		}
+		if got := must[domain.Webhook](t)(f.mine.Webhook(ctx, w.ID)); got.Status != domain.WebhookActive {
+			t.Error("disabled for what its former URL answered")
+		}
+		for disable.URL = "https://a"; ; disable.Lane.Epoch = 0 {
 			if err := f.DisableWebhook(ctx, disable); err != nil {
 				t.Fatal(err)
 			}

@@ -40,13 +40,12 @@ func (d *dispatcher) consider(l *lane) {
 	d.considerLeaving(l)
 }
 
-// considerLeaving gives a lane back that has nothing to do, at once where the last reading found nothing, otherwise after
-// it has lingered.
+// considerLeaving gives a lane back that has had nothing to do for a while, and in which a last look has found nothing.
 func (d *dispatcher) considerLeaving(l *lane) {
 	switch {
 	case !l.isIdle():
 		l.idleAt = time.Time{}
-	case l.closing || l.want == 0:
+	case l.closing || l.ending:
 		d.leave(l)
 	case l.idleAt.IsZero():
 		l.idleAt = d.now
@@ -67,7 +66,7 @@ func (d *dispatcher) endIdle() {
 		d.idle[0] = idling{}
 		d.idle = d.idle[1:]
 		if i.idleAt.Equal(i.since) && !i.leaving {
-			i.more = true
+			i.more, i.ending = true, true
 			d.consider(i.lane)
 		}
 	}
@@ -97,7 +96,7 @@ func (d *dispatcher) fetch() {
 		}
 		demand := domain.LaneDemand{Lane: l.Key(), Limit: min(l.appetite(), room), Except: slices.Collect(maps.Keys(l.known))}
 		room -= demand.Limit
-		l.reading, l.missed = true, false
+		l.reading, l.missed, l.readAt = true, false, d.now
 		lanes, demands = append(lanes, l), append(demands, demand)
 	}
 	if len(lanes) == 0 {
@@ -137,12 +136,10 @@ func (d *dispatcher) fetched(lanes []*lane, demands []domain.LaneDemand, due []d
 // enqueue holds deliveries ready, and adjusts how many are read at once.
 func (d *dispatcher) enqueue(l *lane, due []domain.Delivery) {
 	switch {
-	case len(due) == 0:
-		l.want = 0 // it is given back as soon as nothing is left
 	case l.more:
-		l.want = min(max(l.want, firstFetch)*2, maxFetch)
-	default:
-		l.want = max(l.want, firstFetch)
+		l.want = min(l.want*2, maxFetch)
+	case len(due) == 0:
+		l.want = firstFetch
 	}
 	if l.closing {
 		return
@@ -154,6 +151,7 @@ func (d *dispatcher) enqueue(l *lane, due []domain.Delivery) {
 
 // push holds a delivery ready.
 func (d *dispatcher) push(l *lane, due domain.Delivery) {
+	l.ending = false
 	l.known[due.ID] = struct{}{}
 	l.last = max(l.last, due.Event.Position)
 	l.queue = append(l.queue, due)

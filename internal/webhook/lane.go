@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"bytes"
+	"net/http"
 	"time"
 
 	"github.com/pombal-api/pombal/internal/domain"
@@ -34,16 +35,18 @@ type lane struct {
 	window int
 	listed bool // it waits for its turn
 
-	want    int  // to read at once
-	more    bool // there may be deliveries to read
-	reading bool // they are being read
-	hungry  bool // it waits for them to be read
-	missed  bool // since the last reading began, something may have become due that is not in queue
+	want    int       // to read at once
+	more    bool      // there may be deliveries to read
+	reading bool      // they are being read
+	hungry  bool      // it waits for them to be read
+	missed  bool      // since the last reading began, something may have become due that is not in queue
+	readAt  time.Time // when that was
 	// offered is what became due while it was being read, last the last position of what is, or was, in queue.
 	offered []domain.Delivery
 	last    int64
 	// idleAt is since when there has been nothing to do in it; zero while there is.
 	idleAt time.Time
+	ending bool // it has lingered, and is given back unless something is found
 
 	unsettled int // outcomes
 
@@ -70,7 +73,7 @@ func (l *lane) appetite() int {
 	if l.isTroubled() {
 		return 1
 	}
-	return max(l.want, 1)
+	return l.want
 }
 
 // mayStart tells whether an attempt can begin, as far as the lane goes.
@@ -107,7 +110,15 @@ func (l *lane) failed(r *reply, gone bool, now time.Time) {
 	case now.Sub(l.Webhook.FailingSince) >= disableAfter:
 		l.disabled = domain.DisabledByFailing
 	}
-	l.pause = pauseAfter(l.Failures)
+	l.pause = max(pauseAfter(l.Failures), pauseAsked(r))
+}
+
+// pauseAsked returns how long a receiver that is overloaded wants to be left alone.
+func pauseAsked(r *reply) time.Duration {
+	if r.StatusCode != http.StatusTooManyRequests && r.StatusCode != http.StatusServiceUnavailable {
+		return 0
+	}
+	return min(r.RetryAfter, maxPause)
 }
 
 // pauseAfter returns how long to leave a lane alone after failures in a row.

@@ -42,8 +42,10 @@ func (d *dispatcher) offer(l *lane, due domain.Delivery) {
 	case l.reading || l.closing || l.leaving || l.isTroubled() || due.Event.Position <= l.last:
 		l.missed = true
 	default:
-		l.want = max(l.want, firstFetch)
 		d.push(l, due)
+		// What is tried again, was replayed, or comes from another node is not offered: a lane that is never idle is looked
+		// into as often as others.
+		l.more = d.now.Sub(l.readAt) >= d.w.cfg.Poll
 	}
 }
 

@@ -46,8 +46,8 @@ const (
 	// node adds is found at the end, so it has to wait as long as that.
 	linger = 100 * time.Millisecond
 	// batchSize outcomes are settled at once, and fewer when the first of them has waited for batchDelay.
-	batchSize  = 100
-	batchDelay = 5 * time.Millisecond
+	batchSize  = 200
+	batchDelay = 20 * time.Millisecond
 	// maxBatch bounds a transaction, maxUnsettled what waits for one: then nothing new is tried.
 	maxBatch     = 1000
 	maxUnsettled = 10_000

@@ -93,6 +93,33 @@ func TestWorker_HonoursRetryAfter(t *testing.T) {
 }
 
 // After ten failures in a row an endpoint is left alone, then asked once at a time.
+// A receiver that asks for time gets nothing meanwhile, whatever else waits for it.
+func TestWorker_LeavesAloneWhoAsksForIt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		begun, busy := time.Now(), true
+		w := newWorld(t, func(context.Context, request) (reply, error) {
+			if busy {
+				busy = false
+				r, err := answered(429)
+				r.RetryAfter = time.Minute
+				return r, err
+			}
+			return answered(200)
+		})
+		hook := w.store.addWebhook()
+		w.publish(hook, 1)
+		time.Sleep(time.Second)
+		later := w.publish(hook, 5)
+		time.Sleep(2 * time.Minute)
+		for _, id := range later {
+			if at := w.sender.times(w.event(id)); len(at) != 1 || at[0].Sub(begun) < time.Minute || at[0].Sub(begun) > 65*time.Second {
+				t.Errorf("tried at %v, asked at %v", at, begun)
+			}
+		}
+	})
+}
+
 func TestWorker_BreaksTheCircuit(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
