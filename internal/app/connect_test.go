@@ -216,4 +216,8 @@ func TestMetricsCountConnections(t *testing.T) {
 	if api.CodeOf(err) != api.ErrorCodeUnavailable {
 		t.Errorf("connect above the capacity: %v", err)
 	}
+	got = series(t, plainClient(t), s.AdminURL)
+	if got["pombal_instances_held"] != "2" || got["pombal_instances_unheld"] != "1" {
+		t.Errorf("held %s, unheld %s", got["pombal_instances_held"], got["pombal_instances_unheld"])
+	}
 }

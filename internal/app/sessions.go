@@ -50,7 +50,8 @@ func (a *App) openSessions(ctx context.Context) (*sessions, error) {
 	}, a.core.store, links{driver})
 	a.metrics.MustRegister(
 		gauge("pombal_instances_held", "Instances that this node looks after.", manager.Held),
-		gauge("pombal_instances_online", "Instances that this node has logged in to WhatsApp.", manager.Online))
+		gauge("pombal_instances_online", "Instances that this node has logged in to WhatsApp.", manager.Online),
+		gauge("pombal_instances_unheld", "Instances that should be connected, of all nodes, and that no node looks after.", manager.Unheld))
 	return &sessions{driver: driver, manager: manager, desk: session.NewDesk(a.core.store, manager.Wake, time.Now)}, nil
 }
 

@@ -10,6 +10,10 @@ var (
 	// lease any more. It must drop its connections at once.
 	ErrLeaseLost = errors.New("the lease is lost")
 
+	// ErrLeaving refuses a wish to connect an instance while a wish to be disconnected has not been obeyed: it would
+	// be overtaken.
+	ErrLeaving = errors.New("the instance is still to be disconnected")
+
 	// ErrDatabaseDown marks the errors by which the database, or its machine for it, says that it serves
 	// nobody at the moment: so nobody can take anything over either. An error without it may concern this
 	// node alone.

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/pombal-api/pombal/internal/domain"
@@ -11,11 +12,12 @@ import (
 type Wishes interface {
 	// LinkState returns what is known about an instance's connection, all of it at one moment.
 	LinkState(ctx context.Context, account, instance domain.ID) (domain.LinkState, error)
-	// WishConnected makes connected the wish, asked for now.
+	// WishConnected makes connected the wish, asked for now. domain.ErrLeaving while a wish to be disconnected has not
+	// been obeyed.
 	WishConnected(ctx context.Context, account, instance domain.ID, how domain.PairingWish) error
 	// WishDisconnected makes it the wish to log out and be disconnected.
 	WishDisconnected(ctx context.Context, account, instance domain.ID) error
-	// WishRestarted asks for a new connection.
+	// WishRestarted asks for a new connection. domain.ErrLeaving as for WishConnected.
 	WishRestarted(ctx context.Context, account, instance domain.ID) error
 	// WishRemoved asks for the instance to be logged out and deleted, if its version is ifVersion (0 for
 	// any; otherwise CodePreconditionFailed). gone means that this is done already: there was nothing to log out.
@@ -50,7 +52,8 @@ func (d *Desk) State(ctx context.Context, account, instance domain.ID) (domain.L
 	if err != nil {
 		return domain.LinkState{}, err
 	}
-	if st.Status == domain.StatusConnecting && st.Code.Text != "" && st.Code.ExpiresAt.After(d.now()) {
+	// Without a node, nobody is there to take what a phone says to a code.
+	if st.Held && st.Status == domain.StatusConnecting && st.Code.Text != "" && st.Code.ExpiresAt.After(d.now()) {
 		st.Status = domain.StatusQRPending
 	} else {
 		st.Code = domain.LinkCode{}
@@ -72,26 +75,32 @@ func (d *Desk) Pairing(ctx context.Context, account, instance domain.ID) (domain
 // still to be done. CodeAlreadyConnected when there is nothing to do. While a code waits that was made in the same
 // way, it is returned again.
 func (d *Desk) Connect(ctx context.Context, account, instance domain.ID, how domain.PairingWish) (domain.LinkState, error) {
-	end := d.now().Add(connectTimeout)
-	st, err := d.await(ctx, connectTimeout, account, instance, func(st *domain.LinkState) (bool, error) { return !isLeaving(st), nil })
-	switch {
-	case err != nil:
-		return domain.LinkState{}, err
-	case isLeaving(&st):
-		return domain.LinkState{}, stillLeaving()
-	case st.Status == domain.StatusConnected:
-		return domain.LinkState{}, alreadyConnected()
-	}
-	asked := st.Desired == domain.DesiredConnected && !st.Paired && st.Method == how.Method && st.PairPhone == how.Phone
-	if asked && st.Status == domain.StatusQRPending {
-		return st, nil
-	}
-	if !asked || st.Settled {
-		if err = d.wish(d.wishes.WishConnected(ctx, account, instance, how)); err != nil {
+	for end := d.now().Add(connectTimeout); ; {
+		st, err := d.await(ctx, end.Sub(d.now()), account, instance, func(st *domain.LinkState) (bool, error) { return !isLeaving(st), nil })
+		switch {
+		case err != nil:
 			return domain.LinkState{}, err
+		case isLeaving(&st):
+			return domain.LinkState{}, stillLeaving()
+		case st.Status == domain.StatusConnected:
+			return domain.LinkState{}, alreadyConnected()
+		}
+		asked := st.Desired == domain.DesiredConnected && !st.Paired && st.Method == how.Method && st.PairPhone == how.Phone
+		if asked && st.Status == domain.StatusQRPending {
+			return st, nil
+		}
+		if !asked || st.Settled {
+			err = d.wish(d.wishes.WishConnected(ctx, account, instance, how))
+		}
+		switch {
+		case err == nil:
+			return d.awaitCode(ctx, end.Sub(d.now()), account, instance, how)
+		case !errors.Is(err, domain.ErrLeaving):
+			return domain.LinkState{}, err
+		case !d.now().Before(end): // somebody disconnects it again and again
+			return domain.LinkState{}, stillLeaving()
 		}
 	}
-	return d.awaitCode(ctx, end.Sub(d.now()), account, instance, how)
 }
 
 // isLeaving reports whether a wish to be disconnected has not been obeyed, as its node has died, say. A wish to be
@@ -119,8 +128,12 @@ func (d *Desk) awaitCode(ctx context.Context, timeout time.Duration, account, in
 			return false, nil
 		case st.Reason == domain.ReasonLoggedOut && !loggedOut:
 			// The pairing turned out to be gone: a new one is what the customer wants.
+			err := d.wish(d.wishes.WishConnected(ctx, account, instance, how))
+			if errors.Is(err, domain.ErrLeaving) { // somebody has disconnected it since
+				return false, nil
+			}
 			loggedOut = true
-			return false, d.wish(d.wishes.WishConnected(ctx, account, instance, how))
+			return false, err
 		}
 		return false, notConnected(st)
 	})
@@ -184,7 +197,11 @@ func (d *Desk) Restart(ctx context.Context, account, instance domain.ID) (domain
 	if isIdle(&st) || isLeaving(&st) {
 		return domain.LinkState{}, instanceNotConnected()
 	}
-	if err = d.wish(d.wishes.WishRestarted(ctx, account, instance)); err != nil {
+	err = d.wish(d.wishes.WishRestarted(ctx, account, instance))
+	if errors.Is(err, domain.ErrLeaving) {
+		err = instanceNotConnected()
+	}
+	if err != nil {
 		return domain.LinkState{}, err
 	}
 	return d.await(ctx, obeyTimeout, account, instance, func(st *domain.LinkState) (bool, error) { return st.Settled, nil })

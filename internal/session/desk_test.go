@@ -147,6 +147,65 @@ func TestDesk_DisconnectIsNotOvertaken(t *testing.T) {
 	})
 }
 
+// hastyWishes lets somebody disconnect the instance right before it is to be connected, or restarted.
+type hastyWishes struct {
+	*memStore
+	times int
+}
+
+func (h *hastyWishes) before(ctx context.Context, account, instance domain.ID) error {
+	if h.times--; h.times < 0 {
+		return nil
+	}
+	return h.WishDisconnected(ctx, account, instance)
+}
+
+func (h *hastyWishes) WishConnected(ctx context.Context, account, instance domain.ID, how domain.PairingWish) error {
+	return errors.Join(h.before(ctx, account, instance), h.memStore.WishConnected(ctx, account, instance, how))
+}
+
+func (h *hastyWishes) WishRestarted(ctx context.Context, account, instance domain.ID) error {
+	return errors.Join(h.before(ctx, account, instance), h.memStore.WishRestarted(ctx, account, instance))
+}
+
+// Nor is one that comes in the very moment.
+func TestDesk_DisconnectInTheSameMoment(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		m, ids := w.connected(2, Config{})
+		ctx, account := t.Context(), domain.ID{1}
+		for _, id := range ids {
+			w.driver.last(id).down(domain.ReasonReplaced)
+		}
+		time.Sleep(time.Second)
+		hasty := &hastyWishes{w.store, 1}
+		desk := NewDesk(hasty, m.Wake, time.Now)
+		_, err := desk.Restart(ctx, account, ids[0])
+		wantCode(t, err, domain.CodeInstanceNotConnected)
+		hasty.times = 2
+		st, err := desk.Connect(ctx, account, ids[1], byQR)
+		if err != nil || st.Code.Text != "qr" {
+			t.Errorf("connect: %+v, %v", st, err)
+		}
+		for _, id := range ids {
+			if _, _, out := w.driver.nth(id, 1).at(); !out {
+				t.Error("it was not logged out")
+			}
+			if l, _ := w.store.link(id); l.JID != "" {
+				t.Errorf("it is still paired as %q", l.JID)
+			}
+		}
+		hasty.times = 1 << 20
+		began := time.Now()
+		_, err = desk.Connect(ctx, account, ids[0], byQR)
+		wantCode(t, err, domain.CodeUnavailable)
+		if took := time.Since(began); took > connectTimeout+time.Second {
+			t.Errorf("after %v", took)
+		}
+	})
+}
+
 func TestDesk_ConnectGivesUp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

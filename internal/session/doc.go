@@ -13,7 +13,7 @@
 // A node cannot see whether only itself is cut off. It goes by the kind of the failure:
 //   - The database says that it serves nobody, or its machine refuses the connection
 //     (domain.ErrDatabaseDown): no node can take over anything, so connections are kept, for OutageGrace at
-//     most. What is known is kept in memory and written later.
+//     most. What is known is kept in memory and written later. New connections wait for the next renewal.
 //   - Anything else (no answer, no route): the others may be able to take over, so all connections are
 //     closed before that can happen, counted from the start of the last renewal that succeeded.
 //
@@ -30,4 +30,7 @@
 // A connection that is back within two seconds was never away: its status does not change. After that it is
 // connecting, with the reason. Bans and refusals for an old version, which last, are shown as disconnected
 // although they are tried again. Drops within a minute of the last one wait longer and longer.
+//
+// What no node holds, as its node has died and the others are full, is connecting soon after silentFor without a sign
+// of life: any node writes that down.
 package session

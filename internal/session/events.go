@@ -152,9 +152,7 @@ func (k *keeper) fail(reason domain.ReasonCode, retryAfter time.Duration, err er
 	if err != nil && !was {
 		k.log("an instance could not be connected: "+string(reason), err)
 	}
-	if k.jid == "" { // whom a code belongs to is gone
-		k.record(domain.LinkFact{Code: &domain.LinkCode{}})
-	}
+	k.dropCode()
 	delay := p.delay(k.failures, retryAfter, k.t.m.cfg.Rand())
 	k.failures++
 	now := k.now()

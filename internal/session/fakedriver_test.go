@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,6 +23,11 @@ type fakeDriver struct {
 	login  time.Duration
 	mute   bool // pings are not answered
 	logout func(ctx context.Context) error
+	// forgotten are what Forget was called for; unforgettable is what it fails with.
+	forgotten     []domain.LinkTarget
+	unforgettable error
+	// kept are the pairings of Paired, without those that are forgotten.
+	kept []domain.LinkTarget
 }
 
 func newFakeDriver() *fakeDriver {
@@ -66,6 +72,27 @@ func (d *fakeDriver) Open(ctx context.Context, t domain.LinkTarget, sink domain.
 		}
 	})
 	return l, nil
+}
+
+func (d *fakeDriver) Forget(_ context.Context, t domain.LinkTarget) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.unforgettable == nil {
+		t.Held = nil
+		d.forgotten = append(d.forgotten, t)
+	}
+	return d.unforgettable
+}
+
+func (d *fakeDriver) Paired(context.Context) (list []domain.LinkTarget, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, t := range d.kept {
+		if !slices.ContainsFunc(d.forgotten, func(f domain.LinkTarget) bool { return f.Instance == t.Instance }) {
+			list = append(list, t)
+		}
+	}
+	return list, d.fail
 }
 
 // behave is the ordinary course.

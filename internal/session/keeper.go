@@ -119,6 +119,7 @@ func (k *keeper) begin() {
 		return
 	}
 	k.acted()
+	k.dropCode()
 	now := k.now()
 	if k.wish.RetryAt.After(now) {
 		k.dialAt = k.wish.RetryAt
@@ -200,7 +201,7 @@ func (k *keeper) isLate() bool {
 // dial begins an attempt to connect. Even when it is too late for codes, the driver is asked once: it may have a
 // pairing that the node before did not live to record.
 func (k *keeper) dial() {
-	if now := k.now(); k.t.isOver(now) { // whoever holds the instance now would be thrown out
+	if now := k.now(); !k.t.isSure(now) { // whoever holds the instance now would be thrown out
 		k.dialAt = now.Add(time.Second)
 		return
 	}
@@ -227,7 +228,7 @@ func (k *keeper) dial() {
 // open makes a link whose news arrive at onEvent.
 func (k *keeper) open() error {
 	k.closeLink()
-	target := domain.LinkTarget{Account: k.lease.Account, Instance: k.lease.Instance, JID: k.jid, Held: k.holds}
+	target := k.target()
 	if len(k.wish.ProxySealed) > 0 {
 		url, err := k.t.m.proxyURL(k.lease, k.wish.ProxySealed)
 		if err != nil {
@@ -247,8 +248,13 @@ func (k *keeper) open() error {
 	return err
 }
 
+// target is the instance as the driver needs it, without its proxy.
+func (k *keeper) target() domain.LinkTarget {
+	return domain.LinkTarget{Account: k.lease.Account, Instance: k.lease.Instance, JID: k.jid, Held: k.holds}
+}
+
 // holds reports whether the lease is good, to anybody.
-func (k *keeper) holds() bool { return k.ctx.Err() == nil && !k.t.isOver(k.now()) }
+func (k *keeper) holds() bool { return k.ctx.Err() == nil && k.t.isSure(k.now()) }
 
 // closeLink drops the connection, if there is one, and makes its news stale.
 func (k *keeper) closeLink() {
@@ -327,8 +333,18 @@ func (k *keeper) finish(f domain.LinkFact) {
 	k.record(f)
 }
 
+// dropCode records that there is no code: whom it belonged to is gone.
+func (k *keeper) dropCode() {
+	if k.jid == "" {
+		k.record(domain.LinkFact{Code: &domain.LinkCode{}})
+	}
+}
+
 // handOver gives the instance to another node, as it is.
-func (k *keeper) handOver() { k.finish(domain.LinkFact{}) }
+func (k *keeper) handOver() {
+	k.dropCode()
+	k.finish(domain.LinkFact{})
+}
 
 // giveWay is handOver, unless a person is about to take a code.
 func (k *keeper) giveWay() {

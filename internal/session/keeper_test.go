@@ -403,6 +403,34 @@ func TestKeeper_DialsUnderALeaseOnly(t *testing.T) {
 	})
 }
 
+// While the database serves nobody, connections stay, but nothing is dialled: who is cut off from a part of it only, or
+// wakes up in the middle, cannot know that nobody else holds the instance.
+func TestKeeper_DialsNotInAnOutage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		_, ids := w.connected(2, Config{})
+		stays, lost := ids[0], ids[1]
+		w.store.setDown(domain.ErrDatabaseDown)
+		time.Sleep(20 * time.Second)
+		if target := w.driver.last(lost).target; target.Held() {
+			t.Error("the driver is told that the instance is held")
+		}
+		w.driver.last(lost).down(domain.ReasonConnectionLost)
+		time.Sleep(5 * time.Minute)
+		if w.driver.attempts(lost) != 1 || w.driver.open(stays) != 1 || w.driver.attempts(stays) != 1 {
+			t.Errorf("%d attempts, of the other one %d with %d links", w.driver.attempts(lost), w.driver.attempts(stays), w.driver.open(stays))
+		}
+		w.store.setDown(nil)
+		time.Sleep(4 * time.Second)
+		w.wantStatus(lost, connected, "")
+		w.wantStatus(stays, connected, "")
+		if w.driver.attempts(lost) != 2 || w.driver.attempts(stays) != 1 {
+			t.Errorf("afterwards: %d and %d attempts", w.driver.attempts(lost), w.driver.attempts(stays))
+		}
+	})
+}
+
 // Rebalancing leaves people alone who are about to take a code; stopping does not.
 func TestKeeper_CodesAreNotHandedOver(t *testing.T) {
 	t.Parallel()

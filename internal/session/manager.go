@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -60,6 +61,7 @@ type Manager struct {
 	wake   chan struct{}
 	held   atomic.Int64
 	online atomic.Int64
+	unheld atomic.Int64
 }
 
 // NewManager returns a manager that does nothing before Run.
@@ -80,9 +82,15 @@ func (m *Manager) Held() int { return int(m.held.Load()) }
 // Online is how many of them are logged in.
 func (m *Manager) Online() int { return int(m.online.Load()) }
 
+// Unheld is how many instances should be held by some node and are not, as of the latest look at the fleet.
+func (m *Manager) Unheld() int { return int(m.unheld.Load()) }
+
 // Run holds instances until ctx ends; then it closes their connections, gives them back and returns nil. It
 // must run once.
 func (m *Manager) Run(ctx context.Context) error {
+	var sweeping sync.WaitGroup
+	defer sweeping.Wait()
+	sweeping.Go(func() { m.sweep(ctx) })
 	for failures := 0; ctx.Err() == nil; failures++ {
 		t, err := m.join(ctx)
 		if err == nil {

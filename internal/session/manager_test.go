@@ -142,6 +142,13 @@ func TestShares(t *testing.T) {
 		if got := surplus(c.fleet, domain.ID{1}, c.fleet.Nodes[0].Held); got != c.surplus {
 			t.Errorf("%s: surplus %d, want %d", name, got, c.surplus)
 		}
+		total := 0
+		for _, n := range c.fleet.Nodes {
+			total += n.Held
+		}
+		if got := unheld(c.fleet, domain.ID{1}, c.fleet.Nodes[0].Held); got != max(0, c.fleet.Wanted-total) {
+			t.Errorf("%s: %d are held by nobody", name, got)
+		}
 	}
 }
 

@@ -220,6 +220,22 @@ func (s *memStore) SaveLinkFacts(ctx context.Context, node domain.ID, facts []do
 	return lost, nil
 }
 
+func (s *memStore) LoseUnheld(ctx context.Context, silentFor time.Duration, limit int) (n int, err error) {
+	leave, err := s.enter(ctx, "LoseUnheld", domain.ID{})
+	if err != nil {
+		return 0, err
+	}
+	defer leave()
+	status, reason := domain.StatusConnecting, domain.ReasonConnectionLost
+	for _, l := range s.links {
+		if l.wanted && l.node.IsZero() && l.in.Status == domain.StatusConnected && time.Since(l.in.LastSeenAt) > silentFor && n < limit {
+			s.apply(l, domain.LinkFact{State: domain.InstanceState{Status: &status, Reason: &reason}})
+			n++
+		}
+	}
+	return n, nil
+}
+
 func (s *memStore) apply(l *memLink, f domain.LinkFact) {
 	if f.State.Status != nil && *f.State.Status != l.in.Status {
 		l.in.Status = *f.State.Status
@@ -255,6 +271,15 @@ func (s *memStore) apply(l *memLink, f domain.LinkFact) {
 	if f.Release {
 		s.free(l)
 	}
+}
+
+func (s *memStore) Deleted(ctx context.Context, of []domain.LinkTarget) ([]domain.LinkTarget, error) {
+	leave, err := s.enter(ctx, "Deleted", domain.ID{})
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	return slices.DeleteFunc(slices.Clone(of), func(t domain.LinkTarget) bool { return s.links[t.Instance] != nil }), nil
 }
 
 func (s *memStore) RemoveLink(ctx context.Context, node domain.ID, lease domain.Lease) error {
@@ -295,8 +320,20 @@ func (s *memStore) change(ctx context.Context, method string, instance domain.ID
 	return nil
 }
 
+func (s *memStore) changeUnlessLeaving(ctx context.Context, method string, instance domain.ID, do func(*memLink)) error {
+	var refused error
+	err := s.change(ctx, method, instance, func(l *memLink) {
+		if l.Desired == domain.DesiredDisconnected && l.Seq != l.acted {
+			refused = domain.ErrLeaving
+			return
+		}
+		do(l)
+	})
+	return errors.Join(err, refused)
+}
+
 func (s *memStore) WishConnected(ctx context.Context, _, instance domain.ID, how domain.PairingWish) error {
-	return s.change(ctx, "WishConnected", instance, func(l *memLink) {
+	return s.changeUnlessLeaving(ctx, "WishConnected", instance, func(l *memLink) {
 		if l.Method != how.Method || l.Phone != how.Phone {
 			l.code = domain.LinkCode{}
 		}
@@ -320,7 +357,7 @@ func (s *memStore) WishDisconnected(ctx context.Context, _, instance domain.ID) 
 }
 
 func (s *memStore) WishRestarted(ctx context.Context, _, instance domain.ID) error {
-	return s.change(ctx, "WishRestarted", instance, func(l *memLink) {
+	return s.changeUnlessLeaving(ctx, "WishRestarted", instance, func(l *memLink) {
 		l.Desired, l.AskedAt, l.RetryAt = domain.DesiredConnected, time.Now(), time.Time{}
 		l.Restarts++
 		s.want(l)

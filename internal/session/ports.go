@@ -14,6 +14,11 @@ type Driver interface {
 	// error means that nothing was begun; it must never be answered by a new pairing. For a target without
 	// JID, LinkPaired may come first and no code at all: the driver kept a pairing that nobody recorded.
 	Open(ctx context.Context, t domain.LinkTarget, sink domain.LinkSink) (Link, error)
+	// Forget deletes the pairing of an instance that has no link, also one that nobody has recorded, without the
+	// network: WhatsApp does not learn of it. Without a pairing, it does nothing.
+	Forget(ctx context.Context, t domain.LinkTarget) error
+	// Paired returns the instances, of whatever node, whose pairings are kept.
+	Paired(ctx context.Context) ([]domain.LinkTarget, error)
 }
 
 // Link is one attempt to connect, and the connection that comes of it.
@@ -48,9 +53,14 @@ type Store interface {
 	ClaimLinks(ctx context.Context, node domain.ID, limit int) ([]domain.LinkWish, error)
 	// ChangedWishes returns the wishes about instances of the node that have not been acted upon.
 	ChangedWishes(ctx context.Context, node domain.ID) ([]domain.LinkWish, error)
+	// LoseUnheld writes down that wanted instances which no node holds are not connected any more: at most limit of
+	// those that count as such and have given no sign of life for silentFor. It returns how many there were.
+	LoseUnheld(ctx context.Context, silentFor time.Duration, limit int) (int, error)
 	// SaveLinkFacts records facts, at most one for each instance, and returns the leases that the node
 	// does not hold (any more): of those nothing was recorded.
 	SaveLinkFacts(ctx context.Context, node domain.ID, facts []domain.LinkFact) (lost []domain.Lease, err error)
+	// Deleted returns those of the instances that do not exist.
+	Deleted(ctx context.Context, of []domain.LinkTarget) ([]domain.LinkTarget, error)
 	// RemoveLink deletes an instance that the node holds. ErrLeaseLost when it does not.
 	RemoveLink(ctx context.Context, node domain.ID, lease domain.Lease) error
 }

@@ -27,7 +27,7 @@ func newRenewal(t *tenure) *renewal {
 		t: t, confirmed: t.began,
 		reported: reporter{log: t.m.cfg.Log, lost: "cannot renew the leases; trying again", found: "leases are renewed again"},
 	}
-	t.setLimit(r.limit())
+	t.setSure(r.sureUntil())
 	return r
 }
 
@@ -54,19 +54,26 @@ func (r *renewal) run(ctx context.Context) (fenced bool) {
 	}
 }
 
-// limit is when the connections must be closed if no renewal succeeds before.
-func (r *renewal) limit() time.Time {
+// sureUntil is how long nobody can take over, whatever else is true: until then, new connections may be opened.
+func (r *renewal) sureUntil() time.Time {
 	cfg := &r.t.m.cfg
 	if cfg.Alone {
 		return r.confirmed.Add(365 * 24 * time.Hour)
 	}
 	// A tenth of the TTL is for closing, and for clocks that run at different speeds.
-	limit := r.confirmed.Add(cfg.LeaseTTL - cfg.LeaseTTL/10)
-	if r.downAt.IsZero() {
-		return limit
+	return r.confirmed.Add(cfg.LeaseTTL - cfg.LeaseTTL/10)
+}
+
+// limit is when the connections must be closed if no renewal succeeds before.
+func (r *renewal) limit() time.Time {
+	cfg := &r.t.m.cfg
+	sure := r.sureUntil()
+	if cfg.Alone || r.downAt.IsZero() {
+		return sure
 	}
-	// Nobody can take over while the database is down, nor within half a TTL after, see reap.
-	limit = later(limit, r.downAt.Add(cfg.LeaseTTL/3))
+	// Nobody can take over while the database is down, nor within half a TTL after, see reap. That is not certain, as
+	// this node may be the only one that is refused: good enough to keep what stands, but not to dial.
+	limit := later(sure, r.downAt.Add(cfg.LeaseTTL/3))
 	if end := r.confirmed.Add(cfg.OutageGrace); limit.After(end) {
 		return end
 	}
@@ -96,7 +103,7 @@ func (r *renewal) renew(ctx context.Context) error {
 	case errors.Is(err, domain.ErrDatabaseDown):
 		r.downAt = cfg.Now()
 	}
-	r.t.setLimit(r.limit())
+	r.t.setSure(r.sureUntil())
 	r.t.reached(began, err == nil)
 	return err
 }

@@ -50,6 +50,16 @@ func withoutLate(f domain.Fleet, self domain.ID) domain.Fleet {
 	return rest
 }
 
+// unheld is how many instances no node holds. A node knows better than the fleet what it holds itself.
+func unheld(f domain.Fleet, self domain.ID, held int) int {
+	for _, n := range f.Nodes {
+		if n.ID != self {
+			held += n.Held
+		}
+	}
+	return max(0, f.Wanted-held)
+}
+
 // surplus is how many instances a node should hand over now: what exceeds its share by more than a tenth,
 // as far as others have room.
 func surplus(f domain.Fleet, node domain.ID, held int) int {

@@ -15,8 +15,11 @@ const (
 	pollEvery = 250 * time.Millisecond
 	// fleetEvery is how often a node looks at the others.
 	fleetEvery = time.Second
-	// claimBatch is how many instances are claimed by one call.
+	// claimBatch is how many instances are claimed by one call, or lost.
 	claimBatch = 100
+	// loseEvery is how often a node looks for instances that nobody holds though they count as connected. With silentFor,
+	// it leaves a moment of the 90 s after which none does.
+	loseEvery = 5 * time.Second
 )
 
 // tenure is the life of this process as one node: from joining until it leaves, or is removed, or has to
@@ -31,14 +34,16 @@ type tenure struct {
 
 	mu      sync.Mutex
 	keepers map[domain.ID]*keeper
-	// limit is when this node must hold nothing any more unless a renewal succeeds before.
-	limit time.Time
+	// sureUntil is how long nobody else can hold what this node holds, as the database has confirmed.
+	sureUntil time.Time
 	// reachable is since when every renewal has succeeded; zero after one that has not.
 	reachable time.Time
 
 	// What only the loop of serve uses.
+	whole     domain.Fleet // with those that are late
 	fleet     domain.Fleet
 	fleetAt   time.Time
+	loseAt    time.Time // no look for lost ones before
 	scheduled reporter
 }
 
@@ -143,13 +148,35 @@ func (t *tenure) look(ctx, working context.Context, fresh bool) error {
 		if err != nil {
 			return err
 		}
-		t.fleet = withoutLate(fleet, t.node.ID)
+		t.whole, t.fleet = fleet, withoutLate(fleet, t.node.ID)
 	}
 	if due {
 		t.fleetAt = now
 		t.rebalance()
 	}
-	return t.claim(ctx, working)
+	if err = t.claim(ctx, working); err != nil {
+		return err
+	}
+	t.m.unheld.Store(int64(unheld(t.whole, t.node.ID, t.held())))
+	if due {
+		err = t.loseUnheld(ctx, now)
+	}
+	return err
+}
+
+// loseUnheld tells the world of instances that have died with their node and that no other one has room for.
+func (t *tenure) loseUnheld(ctx context.Context, now time.Time) error {
+	if t.m.Unheld() == 0 || now.Before(t.loseAt) || !t.isSettled(now) {
+		return nil
+	}
+	n, err := t.m.store.LoseUnheld(ctx, silentFor, claimBatch)
+	if n < claimBatch {
+		t.loseAt = now.Add(loseEvery)
+	}
+	if n > 0 {
+		t.m.cfg.Log.WarnContext(ctx, "instances are not connected any more: no node has room for them", "instances", n)
+	}
+	return err
 }
 
 // reached notes whether a renewal that was begun at a moment has succeeded.
@@ -164,26 +191,31 @@ func (t *tenure) reached(began time.Time, ok bool) {
 	}
 }
 
-// setLimit notes how long the leases are good for.
-func (t *tenure) setLimit(limit time.Time) {
+// setSure notes how long the leases are good for.
+func (t *tenure) setSure(until time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.limit = limit
+	t.sureUntil = until
 }
 
-// isOver reports whether others may have taken over what this node holds.
-func (t *tenure) isOver(now time.Time) bool {
+// isSure reports whether nobody else can have taken over what this node holds.
+func (t *tenure) isSure(now time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return !now.Before(t.limit)
+	return now.Before(t.sureUntil)
 }
 
-// reap removes nodes that have expired, once they have had time to renew after an outage.
+// isSettled reports whether the database has been there for so long that all nodes have had time to renew, or to claim
+// what is free, after an outage.
+func (t *tenure) isSettled(now time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return !t.reachable.IsZero() && now.Sub(t.reachable) >= t.m.cfg.LeaseTTL/2
+}
+
+// reap removes nodes that have expired, if they could have renewed.
 func (t *tenure) reap(ctx context.Context, now time.Time) error {
-	t.mu.Lock()
-	since := t.reachable
-	t.mu.Unlock()
-	if since.IsZero() || now.Sub(since) < t.m.cfg.LeaseTTL/2 {
+	if !t.isSettled(now) {
 		return nil
 	}
 	n, err := t.m.store.ReapNodes(ctx)

@@ -44,7 +44,7 @@ func (k *keeper) obey() {
 	case k.wish.Remove:
 		k.remove()
 		return
-	case err != nil && !errors.Is(err, errNoProxy):
+	case err != nil:
 		// The pairing is still there: whoever connects the instance later must not find it.
 		k.closeLink()
 		k.show(domain.StatusDisconnected, "")
@@ -55,8 +55,8 @@ func (k *keeper) obey() {
 	k.surrender(domain.ReasonDisconnectedByUser)
 }
 
-// logOut unlinks the device, if there is one: perhaps one that nobody has learned of. An error means that it is
-// still there.
+// logOut unlinks the device, if there is one: perhaps one that nobody has learned of. Without the proxy, it is
+// forgotten here only. An error means that it is still there.
 func (k *keeper) logOut() error {
 	timeout := disconnectTimeout
 	if k.wish.Remove {
@@ -64,13 +64,17 @@ func (k *keeper) logOut() error {
 	}
 	ctx, cancel := context.WithTimeout(k.ctx, timeout)
 	defer cancel()
+	var err error
 	if k.link == nil {
-		if err := k.open(); err != nil {
-			k.log("an instance could not be logged out", err)
-			return err
-		}
+		err = k.open()
 	}
-	err := k.link.Logout(ctx)
+	switch {
+	case err == nil:
+		err = k.link.Logout(ctx)
+	case errors.Is(err, errNoProxy):
+		k.log("an instance could not be logged out: the phone may still list the device", err)
+		err = k.t.m.driver.Forget(ctx, k.target())
+	}
 	if err != nil {
 		k.log("the pairing of an instance could not be forgotten", err)
 	}

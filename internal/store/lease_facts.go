@@ -26,27 +26,32 @@ func (s *Store) SaveLinkFacts(ctx context.Context, node domain.ID, facts []domai
 		return nil, nil
 	}
 	pictures := s.drawCodes(facts)
-	lost, err := change(ctx, s, wall{}, func(sc scope) ([]domain.Lease, error) {
-		batch := s.byAccount(sc, facts)
-		for _, step := range []func(*accountFacts) error{
-			(*accountFacts).lockTotals, (*accountFacts).lockInstances,
-			func(a *accountFacts) error { return a.lockLinks(node) },
-			(*accountFacts).save,
-			func(a *accountFacts) error { return a.publish(pictures) },
-		} {
-			for _, a := range batch {
-				if err := step(a); err != nil {
-					return nil, err
-				}
-			}
-		}
-		var lost []domain.Lease
+	lost, err := change(ctx, s, wall{}, func(sc scope) (lost []domain.Lease, err error) {
+		batch, err := s.recordFacts(sc, node, facts, pictures)
 		for _, a := range batch {
 			lost = append(lost, a.lost...)
 		}
-		return lost, changePartners(sc, batch)
+		return lost, err
 	})
 	return lost, marked(err)
+}
+
+// recordFacts records facts about instances that a node holds, or nobody for a zero node.
+func (s *Store) recordFacts(sc scope, node domain.ID, facts []domain.LinkFact, pictures map[string]string) ([]*accountFacts, error) {
+	batch := s.byAccount(sc, facts)
+	for _, step := range []func(*accountFacts) error{
+		(*accountFacts).lockTotals, (*accountFacts).lockInstances,
+		func(a *accountFacts) error { return a.lockLinks(node) },
+		(*accountFacts).save,
+		func(a *accountFacts) error { return a.publish(pictures) },
+	} {
+		for _, a := range batch {
+			if err := step(a); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return batch, changePartners(sc, batch)
 }
 
 // accountFacts is what a batch has to record about the instances of one account.

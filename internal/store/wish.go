@@ -23,32 +23,50 @@ func (s *Store) ChangedWishes(ctx context.Context, node domain.ID) ([]domain.Lin
 	return wishes, marked(err)
 }
 
-// WishConnected makes connected the wish, asked for now. CodeInstanceNotFound.
+// WishConnected makes connected the wish, asked for now. CodeInstanceNotFound; domain.ErrLeaving while a disconnect is
+// still to be obeyed.
 func (s *Store) WishConnected(ctx context.Context, account, instance domain.ID, how domain.PairingWish) error {
-	return s.wish(ctx, account, instance, func(r *linkRow) {
+	return s.wish(ctx, account, instance, func(r *linkRow) error {
+		if r.isLeaving() {
+			return domain.ErrLeaving
+		}
 		if r.Method != string(how.Method) || r.PairPhone != optional(how.Phone) {
 			r.Code, r.CodeExpires = "", 0
 		}
 		r.Method, r.PairPhone = string(how.Method), optional(how.Phone)
 		r.Desired, r.Asked, r.RetryAt = string(domain.DesiredConnected), millisOf(now()), 0
+		return nil
 	})
 }
 
 // WishDisconnected makes it the wish to log out and be disconnected. CodeInstanceNotFound.
 func (s *Store) WishDisconnected(ctx context.Context, account, instance domain.ID) error {
-	return s.wish(ctx, account, instance, func(r *linkRow) { r.Desired = string(domain.DesiredDisconnected) })
-}
-
-// WishRestarted asks for a new connection with the same pairing. CodeInstanceNotFound.
-func (s *Store) WishRestarted(ctx context.Context, account, instance domain.ID) error {
-	return s.wish(ctx, account, instance, func(r *linkRow) {
-		r.Desired, r.Asked, r.RetryAt = string(domain.DesiredConnected), millisOf(now()), 0
-		r.Restarts++
+	return s.wish(ctx, account, instance, func(r *linkRow) error {
+		r.Desired = string(domain.DesiredDisconnected)
+		return nil
 	})
 }
 
+// WishRestarted asks for a new connection with the same pairing. CodeInstanceNotFound; domain.ErrLeaving as for
+// WishConnected.
+func (s *Store) WishRestarted(ctx context.Context, account, instance domain.ID) error {
+	return s.wish(ctx, account, instance, func(r *linkRow) error {
+		if r.isLeaving() {
+			return domain.ErrLeaving
+		}
+		r.Desired, r.Asked, r.RetryAt = string(domain.DesiredConnected), millisOf(now()), 0
+		r.Restarts++
+		return nil
+	})
+}
+
+// isLeaving reports whether no node has disconnected the instance yet though that is the wish.
+func (r *linkRow) isLeaving() bool {
+	return r.Desired == string(domain.DesiredDisconnected) && r.Wish != r.Acted
+}
+
 // wish changes what is wanted of an instance.
-func (s *Store) wish(ctx context.Context, account, instance domain.ID, change func(*linkRow)) error {
+func (s *Store) wish(ctx context.Context, account, instance domain.ID, change func(*linkRow) error) error {
 	return marked(s.write(ctx, wall{account: account}, func(sc scope) error {
 		in, err := lockedInstance(sc, instance, 0)
 		if err != nil {
@@ -58,7 +76,9 @@ func (s *Store) wish(ctx context.Context, account, instance domain.ID, change fu
 		if err != nil {
 			return err
 		}
-		change(&link)
+		if err = change(&link); err != nil {
+			return err
+		}
 		if err = saveWish(sc, &link); err != nil || in.Desired == link.Desired {
 			return err
 		}

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -126,6 +127,42 @@ func TestWish_StateIsWhole(t *testing.T) {
 		}
 		close(over)
 		looking.Wait()
+	})
+}
+
+// Whoever wants an instance connected while its disconnect, or its removal, is still to be obeyed does not overtake it:
+// the pairing that is to be forgotten would come back.
+func TestWish_LeavingIsNotOvertaken(t *testing.T) {
+	onEngines(t, func(t *testing.T, f *fixture) {
+		ctx, account := t.Context(), f.account.ID
+		node := join(t, f, "node")
+		for name, leave := range map[string]func(domain.ID) error{
+			"disconnect": func(id domain.ID) error { return f.WishDisconnected(ctx, account, id) },
+			"remove":     func(id domain.ID) error { _, err := f.WishRemoved(ctx, account, id, 0); return err },
+		} {
+			id := wanted(t, f, f.account, f.mine)
+			if err := leave(id); err != nil {
+				t.Fatal(err)
+			}
+			before := f.state(t, id)
+			connect, restart := f.WishConnected(ctx, account, id, byQR), f.WishRestarted(ctx, account, id)
+			if !errors.Is(connect, domain.ErrLeaving) || !errors.Is(restart, domain.ErrLeaving) {
+				t.Errorf("%s: connect: %v, restart: %v", name, connect, restart)
+			}
+			same(t, name, f.state(t, id), before)
+			w := claimLinks(t, f, node, 1)[0]
+			if w.Desired != domain.DesiredDisconnected || w.Restarts != 0 {
+				t.Errorf("%s: the wish is %+v", name, w)
+			}
+			holding{node.ID, w.Lease}.learn(t, f, domain.LinkFact{Seq: w.Seq, Ended: true, Release: true})
+			if err := f.WishRestarted(ctx, account, id); err != nil {
+				t.Errorf("%s: once it is obeyed: %v", name, err)
+			}
+			if err := f.WishConnected(ctx, account, id, byQR); err != nil { // and there is nothing to overtake
+				t.Errorf("%s: once it is restarted: %v", name, err)
+			}
+			claimLinks(t, f, node, 1)
+		}
 	})
 }
 

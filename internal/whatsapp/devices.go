@@ -195,6 +195,10 @@ func (d *Driver) own(ctx context.Context, owner domain.LinkTarget, jid types.JID
 	return nil
 }
 
+// deleteUnowned deletes a device, unless it is some instance's.
+const deleteUnowned = `DELETE FROM whatsmeow_device WHERE jid = $1
+	AND NOT EXISTS (SELECT 1 FROM pombal_devices p WHERE p.jid = whatsmeow_device.jid)`
+
 // forget deletes a device of an instance from the store. It does not mind when it is gone already, and leaves
 // it when it is another instance's by now.
 func (d *Driver) forget(ctx context.Context, owner domain.LinkTarget, jid types.JID) error {
@@ -205,12 +209,52 @@ func (d *Driver) forget(ctx context.Context, owner domain.LinkTarget, jid types.
 		statement{`DELETE FROM pombal_devices WHERE jid = $1 AND account_id = $2 AND instance_id = $3`,
 			[]any{jid.String(), owner.Account.String(), owner.Instance.String()}},
 		// Not through the library's Device, which its own goroutines may be using.
-		statement{`DELETE FROM whatsmeow_device WHERE jid = $1
-			AND NOT EXISTS (SELECT 1 FROM pombal_devices p WHERE p.jid = whatsmeow_device.jid)`, []any{jid.String()}})
+		statement{deleteUnowned, []any{jid.String()}})
 	if err != nil {
 		return fmt.Errorf("delete the device: %w", err)
 	}
 	return nil
+}
+
+// Forget deletes the device of an instance that has no link, also one that its opener never learned of, without a word
+// to WhatsApp. It does not mind when there is none, and leaves what is another instance's by now.
+func (d *Driver) Forget(ctx context.Context, target domain.LinkTarget) error {
+	ctx, cancel := context.WithTimeout(ctx, lookupTime)
+	defer cancel()
+	account, instance := target.Account.String(), target.Instance.String()
+	err := d.change(ctx,
+		statement{`DELETE FROM whatsmeow_device WHERE jid IN (SELECT jid FROM pombal_devices WHERE account_id = $1 AND instance_id = $2)`,
+			[]any{account, instance}},
+		statement{`DELETE FROM pombal_devices WHERE account_id = $1 AND instance_id = $2`, []any{account, instance}},
+		statement{deleteUnowned, []any{target.JID}})
+	if err != nil {
+		return fmt.Errorf("delete the device: %w", err)
+	}
+	return nil
+}
+
+// Paired returns the instances that have a device, or had one.
+func (d *Driver) Paired(ctx context.Context) (list []domain.LinkTarget, err error) {
+	rows, err := d.db.QueryContext(ctx, `SELECT account_id, instance_id, jid FROM pombal_devices`)
+	if err != nil {
+		return nil, fmt.Errorf("list the devices: %w", err)
+	}
+	defer func() { _ = rows.Close() }() // Err says what has gone wrong
+	for rows.Next() {
+		var account, instance string
+		var t domain.LinkTarget
+		if err = rows.Scan(&account, &instance, &t.JID); err != nil {
+			return nil, fmt.Errorf("list the devices: %w", err)
+		}
+		var malformed error
+		t.Account, err = domain.ParseUUID(account)
+		t.Instance, malformed = domain.ParseUUID(instance)
+		if err = errors.Join(err, malformed); err != nil {
+			return nil, fmt.Errorf("list the devices: %w", err)
+		}
+		list = append(list, t)
+	}
+	return list, rows.Err()
 }
 
 type statement struct {

@@ -3,6 +3,7 @@ package whatsapp_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -201,6 +202,60 @@ func TestAddressesAreGivenAgain(t *testing.T) {
 		old.JID = ""
 		open(t, d, old).await(t, domain.LinkQR)
 		wantDevices(t, d, 1)
+	})
+}
+
+// TestForget deletes pairings without a link: one that is known, one that nobody has learned of, none, and one whose
+// address is another instance's by now.
+func TestForget(t *testing.T) {
+	t.Parallel()
+	eachEngine(t, func(t *testing.T, db testkit.Database) {
+		h := newHost(t)
+		a := h.phone(t, number)
+		d := h.newDriver(t, db)
+		other, others := pair(t, d, h.phone(t, "5511988880001"))
+		forget := func(to domain.LinkTarget) {
+			t.Helper()
+			if err := d.Forget(t.Context(), to); err != nil {
+				t.Error(err)
+			}
+			wantDevices(t, d, 1)
+			wantOwners(t, d, 1)
+			to.JID = ""
+			l := open(t, d, to)
+			l.await(t, domain.LinkQR)
+			l.Close()
+		}
+		l, known := pair(t, d, a)
+		l.Close()
+		forget(known)
+		unheard := target("")
+		l, release := scanUnheard(t, d, unheard, a)
+		time.AfterFunc(100*time.Millisecond, release)
+		l.Close()
+		wantOwners(t, d, 2)
+		if list, err := d.Paired(t.Context()); err != nil || len(list) != 2 || !slices.ContainsFunc(list, func(p domain.LinkTarget) bool {
+			return p.Account == unheard.Account && p.Instance == unheard.Instance && p.JID != ""
+		}) {
+			t.Errorf("paired are %+v, %v", list, err)
+		}
+		forget(unheard)
+		forget(target(""))
+		forget(target(others.JID))
+		if n := len(a.Devices()); n != 2 {
+			t.Errorf("the phone lists %d devices: WhatsApp was told", n)
+		}
+		if _, err := other.Ping(soon(t)); err != nil {
+			t.Error(err)
+		}
+		other.Close()
+		open(t, d, others).await(t, domain.LinkConnected)
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := d.Forget(t.Context(), others); err == nil {
+			t.Error("forgotten though there is no store")
+		}
 	})
 }
 

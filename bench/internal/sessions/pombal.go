@@ -65,13 +65,13 @@ func (p *pombal) close() error {
 
 // watchedDriver is the driver for the session layer, with somebody who watches.
 type watchedDriver struct {
-	driver *whatsapp.Driver
-	watch  func(domain.ID, domain.LinkEvent)
+	*whatsapp.Driver
+	watch func(domain.ID, domain.LinkEvent)
 }
 
 // Open begins one attempt to connect.
 func (d watchedDriver) Open(ctx context.Context, t domain.LinkTarget, sink domain.LinkSink) (session.Link, error) {
-	link, err := d.driver.Open(ctx, t, func(e domain.LinkEvent) {
+	link, err := d.Driver.Open(ctx, t, func(e domain.LinkEvent) {
 		d.watch(t.Instance, e)
 		sink(e)
 	})
