@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -41,11 +42,25 @@ func Sign(h http.Header, s Secrets, id string, at time.Time, body []byte) {
 	signed = append(signed, timestamp...)
 	signed = append(signed, '.')
 	signed = append(signed, body...)
-	signature := "v1," + base64.StdEncoding.EncodeToString(mac(s.Current, signed))
+	signature := "v1," + base64.StdEncoding.EncodeToString(mac(standardKey(s.Current), signed))
 	if s.Previous != nil {
-		signature += " v1," + base64.StdEncoding.EncodeToString(mac(s.Previous, signed))
+		signature += " v1," + base64.StdEncoding.EncodeToString(mac(standardKey(s.Previous), signed))
 	}
 	h[HeaderSignature] = []string{signature}
+}
+
+// standardKey is the key that libraries of Standard Webhooks take from a secret: what is encoded after whsec_ in one of
+// their own form, any other as it is.
+func standardKey(secret []byte) []byte {
+	encoded, ok := bytes.CutPrefix(secret, []byte("whsec_"))
+	if !ok {
+		return secret
+	}
+	key, err := base64.StdEncoding.DecodeString(string(encoded))
+	if err != nil || len(key) == 0 {
+		return secret
+	}
+	return key
 }
 
 func mac(key, text []byte) []byte {

@@ -211,6 +211,31 @@ func TestSign_DuringARotation(t *testing.T) {
 	}
 }
 
+// A customer's own secret in the form of Standard Webhooks is what its libraries take it for. The contract's header is
+// made with the text itself.
+func TestSign_WithASecretInTheStandardForm(t *testing.T) {
+	t.Parallel()
+	own := "whsec_" + base64.StdEncoding.EncodeToString([]byte("an own secret, 24 bytes."))
+	wh, err := standard.NewWebhook(own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, body := http.Header{}, []byte(`{"type":"test"}`)
+	webhook.Sign(h, webhook.Secrets{Current: []byte(own), Previous: []byte("whsec_no base64")}, "evt_1", time.Now(), body)
+	received := http.Header{}
+	for name, values := range h {
+		received.Set(name, values[0])
+	}
+	if err = wh.Verify(body, received); err != nil {
+		t.Error(err)
+	}
+	text := hmac.New(sha256.New, []byte(own))
+	text.Write(body)
+	if got, want := received.Get(webhook.HeaderLegacy), "sha256="+hex.EncodeToString(text.Sum(nil)); got != want {
+		t.Errorf("the contract's signature is %s, want %s", got, want)
+	}
+}
+
 // The previous secret signs until its end, and not after.
 func TestClient_EndsARotation(t *testing.T) {
 	t.Parallel()
