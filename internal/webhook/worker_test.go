@@ -93,6 +93,21 @@ func TestWorker_HonoursRetryAfter(t *testing.T) {
 }
 
 // After ten failures in a row an endpoint is left alone, then asked once at a time.
+// A webhook that fails for days, and then gets another URL, begins anew.
+func TestLane_AdoptsAnotherReceiver(t *testing.T) {
+	t.Parallel()
+	long := time.Now().Add(-disableAfter)
+	l := newLane(domain.Lane{Webhook: domain.Webhook{URL: "https://old", FailingSince: long}, Failures: 7}, Secrets{}, 8)
+	l.adopt(domain.Webhook{URL: "https://old", FailingSince: long})
+	if l.Failures != 7 || l.Webhook.FailingSince != long {
+		t.Errorf("the same receiver: %d failures since %v", l.Failures, l.Webhook.FailingSince)
+	}
+	l.adopt(domain.Webhook{URL: "https://new"})
+	if l.failed(&reply{Attempt: domain.Attempt{StatusCode: 503, Failure: domain.FailureStatus, At: time.Now()}}, false, time.Now()); l.disabled != "" || l.Failures != 1 {
+		t.Errorf("another receiver: %d failures, disabled: %q", l.Failures, l.disabled)
+	}
+}
+
 // A receiver that asks for time gets nothing meanwhile, whatever else waits for it.
 func TestWorker_LeavesAloneWhoAsksForIt(t *testing.T) {
 	t.Parallel()
