@@ -76,7 +76,7 @@ func (p *tunnels) serve(c net.Conn) {
 		_, _ = io.WriteString(c, "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
 		return
 	}
-	out, err := net.Dial("tcp", req.Host) //nolint:noctx // cut ends it
+	out, err := net.Dial("tcp", req.Host) // cut ends it
 	if err != nil {
 		return
 	}

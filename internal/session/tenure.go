@@ -144,11 +144,10 @@ func (t *tenure) look(ctx, working context.Context, fresh bool) error {
 	}
 	if fresh || due {
 		// Whoever renews in time has always more left, about two thirds.
-		fleet, err := t.m.store.Fleet(ctx, t.m.cfg.LeaseTTL/2)
-		if err != nil {
+		if t.whole, err = t.m.store.Fleet(ctx, t.m.cfg.LeaseTTL/2); err != nil {
 			return err
 		}
-		t.whole, t.fleet = fleet, withoutLate(fleet, t.node.ID)
+		t.fleet = withoutLate(t.whole, t.node.ID)
 	}
 	if due {
 		t.fleetAt = now
