@@ -88,7 +88,7 @@ func checkFilled(t *testing.T, how string, cfg app.Config) {
 			empty = append(empty, field.Name)
 		}
 	}
-	if want := []string{"PrivateNetwork", "Sandbox"}; !slices.Equal(empty, want) {
+	if want := []string{"PrivateNetwork", "AccountStreams", "Sandbox"}; !slices.Equal(empty, want) {
 		t.Errorf("%s: %v are not set, want %v", how, empty, want)
 	}
 }

@@ -116,7 +116,7 @@ func (a *App) newAPI() (*httpapi.Server, error) {
 	mountEvolution := func(e *echo.Echo) { evolution.Register(e, a.evolutionDeps(func() *httpapi.Server { return api })) }
 	api, err := httpapi.New(httpapi.Config{
 		PublicURL: a.cfg.PublicURL, AllowedOrigins: a.cfg.AllowedOrigins, Plans: plans, DefaultPlan: plans[DefaultPlan],
-		RequestTimeout: a.cfg.RequestTimeout, CursorKey: c.sealer.Derive("cursors", 32), OpenAPI: pombal.OpenAPI,
+		RequestTimeout: a.cfg.RequestTimeout, AccountStreams: a.cfg.AccountStreams, CursorKey: c.sealer.Derive("cursors", 32), OpenAPI: pombal.OpenAPI,
 	}, httpapi.Deps{
 		Auth:             c.auth,
 		Limiter:          a.limiter,

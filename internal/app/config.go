@@ -51,6 +51,10 @@ type Config struct {
 	// PrivateNetwork lets webhooks and proxies point at this machine and its network. Only dev sets it.
 	PrivateNetwork bool `kong:"-"`
 
+	// AccountStreams is how many streams of events an account may have at this node; 0 for the documented limit. Only
+	// tests set it.
+	AccountStreams int `kong:"-"`
+
 	// Sandbox is connected to instead of WhatsApp. Only dev and tests set it: no flag and no variable can.
 	Sandbox *Sandbox `kong:"-"`
 }

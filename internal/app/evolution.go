@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 
@@ -26,10 +27,7 @@ func (a *App) evolutionDeps(api func() *httpapi.Server) evolution.Deps {
 			return api().CountInstanceCall(ctx, p)
 		},
 		ServerURL: func(r *http.Request) string {
-			if a.cfg.PublicURL != "" {
-				return a.cfg.PublicURL
-			}
-			return "http://" + r.Host
+			return cmp.Or(a.cfg.PublicURL, httpapi.BaseURL(r))
 		},
 		Called:  func(e echo.Context, p *domain.Principal) { httpapi.IdentifyCaller(e, "fetchInstances", p) },
 		Failed:  httpapi.NoteFailure,

@@ -63,9 +63,10 @@ type WebhookPatch struct {
 
 // SecretRotation replaces a webhook's secret. The old one goes on signing beside the new one until Until.
 type SecretRotation struct {
-	Secret []byte // sealed
-	Until  time.Time
-	At     time.Time
+	Request ID     // names the request, so that a repetition of it replaces the new secret, not the old one again; zero for none
+	Secret  []byte // sealed
+	Until   time.Time
+	At      time.Time
 }
 
 // InboundWebhook is a URL that sends messages through an instance without a key.

@@ -21,13 +21,14 @@ import (
 //
 //	ID     string               `param:"instanceId"`
 //	Match  string               `header:"If-Match"`
+//	Base   string               `in:"base"` // how the client reaches the API
 //	Query  api.ListThingsParams `in:"query"` // a struct with form tags
 //	Body   api.UpdateThing      `in:"body"`  // or in:"optional-body"
 //
 // bindPlan is that, read once per route.
 type bindPlan struct {
 	params, headers []boundField
-	query           int // field index, -1 for none
+	base, query     int // field index, -1 for none
 	queryFields     []boundField
 	body            int
 	bodyOptional    bool
@@ -41,7 +42,7 @@ type boundField struct {
 
 // planOf reads the tags of a request type. A wrong tag is a programming error found at start-up.
 func planOf(t reflect.Type) bindPlan {
-	plan := bindPlan{query: -1, body: -1}
+	plan := bindPlan{base: -1, query: -1, body: -1}
 	for i := range t.NumField() {
 		f := t.Field(i)
 		switch {
@@ -49,6 +50,8 @@ func planOf(t reflect.Type) bindPlan {
 			plan.params = append(plan.params, boundField{f.Tag.Get("param"), i})
 		case f.Tag.Get("header") != "":
 			plan.headers = append(plan.headers, boundField{f.Tag.Get("header"), i})
+		case f.Tag.Get("in") == "base":
+			plan.base = i
 		case f.Tag.Get("in") == "query":
 			plan.query, plan.queryFields = i, queryFieldsOf(f.Type)
 		case strings.HasSuffix(f.Tag.Get("in"), "body"):
@@ -76,6 +79,9 @@ func (s *Server) bind(c echo.Context, plan *bindPlan, req any) ([]byte, error) {
 	}
 	for _, f := range plan.headers {
 		v.Field(f.index).SetString(c.Request().Header.Get(f.name))
+	}
+	if plan.base >= 0 {
+		v.Field(plan.base).SetString(cmp.Or(s.cfg.PublicURL, BaseURL(c.Request())))
 	}
 	if err := s.bindQuery(c.Request(), plan, v); err != nil {
 		return nil, err

@@ -18,6 +18,7 @@ type Config struct {
 	Plans          map[string]domain.Plan // by name; an account with an unknown plan gets DefaultPlan
 	DefaultPlan    domain.Plan
 	RequestTimeout time.Duration // for one request's work, whether or not its client still waits
+	AccountStreams int           // how many streams an account may have at this node; 0 for 1,000
 	CursorKey      []byte        // signs cursors
 	OpenAPI        []byte        // the contract, as YAML
 }

@@ -336,27 +336,36 @@ func TestEveryIdempotentOperation_WhoseServerDies(t *testing.T) {
 			t.Parallel()
 			db := apitest.NewDatabase(t, engine)
 			w := newWorld(t, apitest.StartOn(t, db))
-			driver, source, long := "sqlite", "file:"+filepath.Join(db.Dir, "pombal.db")+"?_pragma=busy_timeout(10000)", "0"
-			if db.URL != "" {
-				driver, source, long = "pgx", db.URL, "'1970-01-01Z'"
-			}
-			rows, err := sql.Open(driver, source)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() { _ = rows.Close() }()
-			forget := func(change string) {
-				if _, err := rows.ExecContext(t.Context(), "UPDATE idempotency_keys SET status = 0"+change); err != nil {
-					t.Fatal(err)
-				}
-			}
+			forget, lapse := amnesia(t, db)
 			for _, op := range w.Server.Contract.Operations() {
 				if slices.Contains(op.Statuses, http.StatusUnprocessableEntity) {
-					w.dieDuring(t, op, func() { forget("") }, func() { forget(", locked_until = " + long) })
+					w.dieDuring(t, op, forget, lapse)
 				}
 			}
 		})
 	}
+}
+
+// amnesia returns what makes the servers of a database forget their answers to calls with an Idempotency-Key, and what
+// lets the claims of these calls lapse besides.
+func amnesia(t *testing.T, db testkit.Database) (forget, lapse func()) {
+	t.Helper()
+	driver, source, long := "sqlite", "file:"+filepath.Join(db.Dir, "pombal.db")+"?_pragma=busy_timeout(10000)", "0"
+	if db.URL != "" {
+		driver, source, long = "pgx", db.URL, "'1970-01-01Z'"
+	}
+	rows, err := sql.Open(driver, source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = rows.Close() })
+	change := func(columns string) {
+		t.Helper()
+		if _, err := rows.ExecContext(t.Context(), "UPDATE idempotency_keys SET "+columns); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return func() { change("status = 0") }, func() { change("status = 0, locked_until = " + long) }
 }
 
 // A request that is refused for what it says may be corrected under the same key: nothing was done.

@@ -1,8 +1,10 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
+	"strconv"
 	"sync"
 	"time"
 
@@ -14,6 +16,11 @@ const (
 	lookEvery = 200 * time.Millisecond
 	// recentEvents is how many events of an account are kept for its streams.
 	recentEvents = 256
+	// accountStreams is how many streams an account may have at this node. Each takes a connection and some 40 KiB for as
+	// long as it lasts, and its request counts once: without a bound, one key could use up a node within minutes.
+	accountStreams = 1000
+	// fullRetry is when to ask again where there are as many: streams end when pages are closed.
+	fullRetry = 30 * time.Second
 )
 
 // eventHub tells the streams of this node what is new in their accounts: one look at the database for all of them, and
@@ -23,6 +30,7 @@ type eventHub struct {
 	read  func(ctx context.Context, account domain.ID, after int64, limit int) ([]domain.Event, error)
 	log   *slog.Logger
 	bell  chan struct{}
+	limit int // of streams of an account
 
 	mu    sync.Mutex
 	feeds map[domain.ID]*eventFeed
@@ -37,9 +45,10 @@ type eventFeed struct {
 	changed chan struct{}  // closed when head grows
 }
 
-func newEventHub(deps *Deps) *eventHub {
+func newEventHub(deps *Deps, limit int) *eventHub {
 	return &eventHub{
 		heads: deps.EventHeads, log: deps.Log, bell: make(chan struct{}, 1), feeds: map[domain.ID]*eventFeed{},
+		limit: cmp.Or(limit, accountStreams),
 		read: func(ctx context.Context, id domain.ID, after int64, limit int) ([]domain.Event, error) {
 			account, err := deps.Accounts(id)
 			if err != nil {
@@ -77,8 +86,8 @@ func (h *eventHub) run(ctx context.Context) {
 	}
 }
 
-// join adds a stream of the account; it must leave.
-func (h *eventHub) join(account domain.ID) {
+// join adds a stream of the account; it must leave. CodeRateLimitExceeded when the account has as many as it may have.
+func (h *eventHub) join(account domain.ID) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	feed := h.feeds[account]
@@ -86,7 +95,12 @@ func (h *eventHub) join(account domain.ID) {
 		feed = &eventFeed{changed: make(chan struct{})}
 		h.feeds[account] = feed
 	}
+	if feed.streams >= h.limit {
+		return &domain.Error{Code: domain.CodeRateLimitExceeded, RetryAfter: fullRetry,
+			Message: "The account has " + strconv.Itoa(h.limit) + " streams here, which is as many as it may have at a time. End some of them."}
+	}
 	feed.streams++
+	return nil
 }
 
 func (h *eventHub) leave(account domain.ID) {
@@ -100,18 +114,19 @@ func (h *eventHub) leave(account domain.ID) {
 }
 
 // next returns the events behind a position that are known, or else a channel that is closed when there may be some.
-// behind means that the caller must read them from the database.
-func (h *eventHub) next(account domain.ID, after int64) (events []domain.Event, wait <-chan struct{}, behind bool) {
+// When neither is there, the caller must read from the database: up to behind at least, where the events end that are
+// known to have been.
+func (h *eventHub) next(account domain.ID, after int64) (events []domain.Event, wait <-chan struct{}, behind int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	feed := h.feeds[account]
 	if !feed.known || feed.head <= after {
-		return nil, feed.changed, false
+		return nil, feed.changed, 0
 	}
 	if n := len(feed.recent); n == 0 || feed.recent[0].Position > after+1 {
-		return nil, nil, true
+		return nil, nil, feed.head
 	}
-	return feed.recent[after+1-feed.recent[0].Position:], nil, false
+	return feed.recent[after+1-feed.recent[0].Position:], nil, 0
 }
 
 // look finds the accounts with news, and reads those.

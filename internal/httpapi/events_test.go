@@ -13,7 +13,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/pombal-api/pombal/internal/app"
 	"github.com/pombal-api/pombal/internal/domain"
+	"github.com/pombal-api/pombal/internal/testkit"
 	"github.com/pombal-api/pombal/internal/testkit/apitest"
 )
 
@@ -281,6 +283,34 @@ func TestEvents_StreamEndsWithItsCredential(t *testing.T) {
 			t.Error("a revoked key was sent an event")
 		}
 	})
+}
+
+// An account may have so many streams. Others have theirs all the same, and one that ends makes room.
+func TestEvents_StreamsOfAnAccount(t *testing.T) {
+	t.Parallel()
+	s := apitest.Start(t, testkit.Engines()[0], func(cfg *app.Config) { cfg.AccountStreams = 2 })
+	tenant := s.NewTenant(t)
+	c := bearer(t, s, tenant.Key)
+	first := follow(t, s, tenant.Key, "")
+	follow(t, s, tenant.Key, "")
+	for _, method := range []string{http.MethodGet, http.MethodHead} {
+		a := c.do(t, method, "/v1/events/stream", nil)
+		if a.Status != http.StatusTooManyRequests || a.Header.Get("Retry-After") != "30" {
+			t.Errorf("%s: one too many is answered with %d, Retry-After %q", method, a.Status, a.Header.Get("Retry-After"))
+		}
+	}
+	c.do(t, "GET", "/v1/events/stream", nil).is(t, http.StatusTooManyRequests, "rate_limit_exceeded", "")
+	follow(t, s, s.NewTenant(t).Key, "")
+	first.cancel()
+	for began := time.Now(); ; { // the server has yet to notice
+		a := c.do(t, "GET", "/v1/events/stream", nil)
+		if a.Status == http.StatusOK {
+			break
+		}
+		if time.Since(began) > 20*time.Second {
+			t.Fatalf("the place of a stream that has ended is not free: %d %s", a.Status, a.Body)
+		}
+	}
 }
 
 // A server that stops does not wait for its streams.

@@ -26,6 +26,7 @@ func (s *Server) listInboundWebhooks(ctx context.Context, p *domain.Principal, r
 }
 
 type createInboundWebhookRequest struct {
+	Base string                   `in:"base"`
 	Body api.CreateInboundWebhook `in:"body"`
 }
 
@@ -52,7 +53,7 @@ func (s *Server) createInboundWebhook(ctx context.Context, p *domain.Principal, 
 	shown := presentInboundWebhook(w)
 	return envelope(api.InboundWebhookWithURL{
 		ID: shown.ID, Name: shown.Name, InstanceID: shown.InstanceID, LastFour: shown.LastFour, CreatedAt: shown.CreatedAt,
-		URL: s.cfg.PublicURL + "/webhook/" + token,
+		URL: req.Base + "/webhook/" + token,
 	}), nil
 }
 

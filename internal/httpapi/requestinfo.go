@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"net/http"
 	"strings"
 	"time"
 
@@ -68,6 +69,17 @@ func (s *Server) begin(next echo.HandlerFunc) echo.HandlerFunc {
 		h[echo.HeaderXContentTypeOptions] = values[1:2:2]
 		return next(c)
 	}
+}
+
+// BaseURL returns how a client reaches the API, as far as its request tells: a proxy that ends TLS says so in a header.
+// Any client may claim to be such a proxy, so the URL is for its own eyes only.
+func BaseURL(r *http.Request) string {
+	scheme := "http"
+	forwarded, _, _ := strings.Cut(r.Header.Get(echo.HeaderXForwardedProto), ",") // what the first proxy says
+	if r.TLS != nil || strings.EqualFold(strings.TrimSpace(forwarded), "https") {
+		scheme = "https"
+	}
+	return scheme + "://" + r.Host
 }
 
 // isPlainToken keeps anything that could forge log lines out of the log.

@@ -52,7 +52,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, deps: deps, log: deps.Log, now: deps.Now, validate: validate, metrics: m, spec: spec, docs: docsHandler(),
-		origins: newOriginCache(cfg.AllowedOrigins, deps.Origins, deps.Now), hub: newEventHub(&deps), drained: make(chan struct{}),
+		origins: newOriginCache(cfg.AllowedOrigins, deps.Origins, deps.Now), hub: newEventHub(&deps, cfg.AccountStreams), drained: make(chan struct{}),
 	}
 	s.echo = s.newEcho()
 	return s, nil

@@ -40,7 +40,9 @@ func (s *Server) streamEvents() endpoint {
 		if err != nil {
 			return err
 		}
-		s.hub.join(st.account)
+		if err = s.hub.join(st.account); err != nil {
+			return err
+		}
 		defer s.hub.leave(st.account)
 		h := c.Response().Header()
 		h.Set(echo.HeaderContentType, "text/event-stream; charset=utf-8")
@@ -77,7 +79,7 @@ type stream struct {
 	store    EventStore
 	filter   domain.EventFilter
 	position int64
-	begin    domain.ID // the last event before the stream; zero for none
+	last     domain.ID // the last event that the client has seen or did not want; zero for none
 	until    time.Time // when the credential ends; zero for never
 	valid    func() bool
 
@@ -102,7 +104,7 @@ func (s *Server) openStream(ctx context.Context, p *domain.Principal, req *strea
 	}
 	if after != "" {
 		st.position, err = eventPosition(ctx, account, after)
-		st.begin, _ = domain.ParsePrefixed(domain.PrefixEvent, after) // found
+		st.last, _ = domain.ParsePrefixed(domain.PrefixEvent, after) // found
 		return st, err
 	}
 	heads, err := s.deps.EventHeads(ctx, []domain.ID{st.account})
@@ -111,7 +113,7 @@ func (s *Server) openStream(ctx context.Context, p *domain.Principal, req *strea
 	}
 	last, err := account.Events(ctx, st.position-1, 1, domain.EventFilter{})
 	if len(last) > 0 {
-		st.begin = last[0].ID
+		st.last = last[0].ID
 	}
 	return st, err
 }
@@ -121,16 +123,16 @@ func (st *stream) run(ctx context.Context) {
 	_ = st.out.SetReadDeadline(time.Time{}) // the server's own ends requests that take long to arrive
 	heartbeat := time.NewTicker(heartbeatEvery)
 	defer heartbeat.Stop()
-	expiry := make(<-chan time.Time)
 	if !st.until.IsZero() {
-		timer := time.NewTimer(st.until.Sub(st.s.now()))
-		defer timer.Stop()
-		expiry = timer.C
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, st.until.Sub(st.s.now()))
+		defer cancel()
 	}
-	if !st.send(st.greeting()) {
+	if !st.send(st.place(": connected\n")) {
 		return
 	}
-	for {
+	// A stream that is far behind ends, and says that it is alive, like one that waits.
+	for ctx.Err() == nil && !st.s.draining.Load() {
 		wait, ok := st.forward(ctx)
 		if !ok {
 			return
@@ -138,11 +140,9 @@ func (st *stream) run(ctx context.Context) {
 		select {
 		case <-wait:
 		case <-heartbeat.C:
-			if !st.valid() || !st.send([]byte(": alive\n\n")) {
+			if !st.valid() || !st.send(st.place(": alive\n")) {
 				return
 			}
-		case <-expiry:
-			return
 		case <-st.s.drained:
 			return
 		case <-ctx.Done():
@@ -151,31 +151,36 @@ func (st *stream) run(ctx context.Context) {
 	}
 }
 
-// greeting begins the stream. It holds the id from which a client that loses the connection before its first event
-// has to go on.
-func (st *stream) greeting() []byte {
-	b := append([]byte(": connected\n"), "id: "...)
-	return append(st.begin.AppendPrefixed(b, domain.PrefixEvent), "\n\n"...)
+// place is a block without an event. It holds the id behind which a client that loses the connection has to go on:
+// events that it did not want move that too, so that it names an event that is there for as long as possible.
+func (st *stream) place(comment string) []byte {
+	b := append([]byte(comment), "id: "...)
+	return append(st.last.AppendPrefixed(b, domain.PrefixEvent), "\n\n"...)
 }
 
-// forward sends all events that are there, and returns what to wait for.
+// atOnce is closed: it is what to wait for where there is more already.
+var atOnce = func() <-chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
+// forward sends some of the events that are there, and returns what to wait for.
 func (st *stream) forward(ctx context.Context) (<-chan struct{}, bool) {
-	for ctx.Err() == nil {
-		events, wait, behind := st.s.hub.next(st.account, st.position)
-		if wait != nil {
-			return wait, true
+	events, wait, behind := st.s.hub.next(st.account, st.position)
+	if wait != nil {
+		return wait, true
+	}
+	if behind > 0 {
+		var err error
+		if events, err = st.read(ctx); err != nil {
+			return nil, false // the client comes back with the id of its last event
 		}
-		if behind {
-			var err error
-			if events, err = st.read(ctx); err != nil {
-				return nil, false // the client comes back with the id of its last event
-			}
-		}
-		if !st.valid() || !st.sendEvents(events) {
-			return nil, false
+		if len(events) == 0 { // the retention has taken all of them
+			st.position = behind
 		}
 	}
-	return nil, false
+	return atOnce, st.valid() && st.sendEvents(events)
 }
 
 // read catches up from the database.
@@ -190,7 +195,7 @@ func (st *stream) sendEvents(events []domain.Event) bool {
 	st.buf = st.buf[:0]
 	for i := range events {
 		e := &events[i]
-		st.position = e.Position
+		st.position, st.last = e.Position, e.ID
 		if st.filter.Matches(e) {
 			st.buf = appendServerSentEvent(st.buf, e)
 		}

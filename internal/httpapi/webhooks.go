@@ -217,7 +217,7 @@ func (s *Server) rotateWebhookSecret(ctx context.Context, p *domain.Principal, r
 	now := s.now().UTC().Truncate(time.Millisecond)
 	secret := s.sealNewSecret(&w, req.Body.Secret)
 	w, err = account.RotateWebhookSecret(ctx, w.ID, domain.SecretRotation{
-		Secret: w.Secret, Until: now.Add(req.Body.Overlap()), At: now,
+		Request: resourceID(ctx, now), Secret: w.Secret, Until: now.Add(req.Body.Overlap()), At: now,
 	})
 	return envelope(presentWebhookWithSecret(&w, secret)), err
 }

@@ -3,6 +3,7 @@ package httpapi_test
 import (
 	"fmt"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -213,6 +214,47 @@ func TestWebhooks_Test(t *testing.T) {
 	}
 }
 
+// The secret that is shown is the one that signs, also when a call is repeated whose server died; and what signed
+// before a rotation goes on signing.
+func TestWebhookSecrets_WhoseServerDies(t *testing.T) {
+	t.Parallel()
+	for _, engine := range testkit.Engines() {
+		t.Run(engine.Name, func(t *testing.T) {
+			t.Parallel()
+			db := apitest.NewDatabase(t, engine)
+			s := apitest.StartOn(t, db, func(cfg *app.Config) { cfg.PrivateNetwork = true })
+			c, receiver := bearer(t, s, s.NewTenant(t).Key), apitest.NewReceiver(t)
+			_, lapse := amnesia(t, db)
+			twice := func(path, body string) (first, last hook) {
+				t.Helper()
+				c.do(t, "POST", path, []byte(body), "Idempotency-Key", path+body).decode(t, &first)
+				lapse()
+				c.do(t, "POST", path, []byte(body), "Idempotency-Key", path+body).decode(t, &last)
+				if last.ID != first.ID || last.Secret == first.Secret {
+					t.Errorf("POST %s: %+v, then %+v", path, first, last)
+				}
+				return first, last
+			}
+			tests := 0
+			signedWith := func(path string, secrets ...string) {
+				t.Helper()
+				c.do(t, "POST", path+"/test", []byte(`{"event":"message.sent"}`)).decode(t, new(struct{}))
+				tests++
+				if err := receiver.Wait(t, tests)[tests-1].Verify(secrets...); err != nil {
+					t.Error(err)
+				}
+			}
+			_, made := twice("/v1/webhooks", `{"url":"`+receiver.URL+`","events":["message.sent"]}`)
+			path := "/v1/webhooks/" + made.ID
+			signedWith(path, made.Secret)
+			_, rotated := twice(path+"/rotate", `{}`)
+			signedWith(path, rotated.Secret, made.Secret)
+			_, rotated = twice(path+"/rotate", `{"overlapSeconds":0}`)
+			signedWith(path, rotated.Secret)
+		})
+	}
+}
+
 // Whoever may see some instances only cannot read everybody's events through a webhook.
 func TestWebhooks_RestrictedKey(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *apitest.Server) {
@@ -226,6 +268,44 @@ func TestWebhooks_RestrictedKey(t *testing.T) {
 	})
 }
 
+// inboundURL is what the URL of an inbound webhook looks like.
+var inboundURL = regexp.MustCompile(`^https?://[^/]+/webhook/whin_[0-9A-Za-z_-]{43}$`)
+
+// The URL of an inbound webhook leads to the API: the way that the operator says, or else the way that the client took.
+func TestInboundWebhooks_URL(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		public, forwarded, want string
+	}{
+		"as configured":   {"https://api.example.com", "http", "https://api.example.com"},
+		"as asked":        {"", "", "http://"},
+		"behind a proxy":  {"", "https", "https://"},
+		"behind proxies":  {"", "HTTPS, http", "https://"},
+		"behind nonsense": {"", "ftp", "http://"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := apitest.Start(t, testkit.Engines()[0], func(cfg *app.Config) { cfg.PublicURL = test.public })
+			tenant := s.NewTenant(t)
+			var header []string
+			if test.forwarded != "" {
+				header = []string{"X-Forwarded-Proto", test.forwarded}
+			}
+			want := test.want
+			if test.public == "" {
+				_, host, _ := strings.Cut(s.URL, "://")
+				want += host
+			}
+			var made struct{ URL string }
+			body := []byte(`{"name":"Zapier","instanceId":"` + tenant.NewInstance(t, "one").ID + `"}`)
+			bearer(t, s, tenant.Key).do(t, "POST", "/v1/webhooks/inbound", body, header...).decode(t, &made)
+			if !inboundURL.MatchString(made.URL) || !strings.HasPrefix(made.URL, want+"/webhook/") {
+				t.Errorf("the URL is %s, want it at %s", made.URL, want)
+			}
+		})
+	}
+}
+
 func TestInboundWebhooks_Life(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *apitest.Server) {
 		tenant := s.NewTenant(t)
@@ -233,7 +313,8 @@ func TestInboundWebhooks_Life(t *testing.T) {
 		var made struct{ ID, Name, URL, LastFour, InstanceID string }
 		a := c.do(t, "POST", "/v1/webhooks/inbound", []byte(`{"name":"Zapier","instanceId":"`+in.ID+`"}`))
 		a.decode(t, &made)
-		if !strings.Contains(made.URL, "/webhook/whin_") || !strings.HasSuffix(made.URL, made.LastFour) || made.InstanceID != in.ID {
+		if !inboundURL.MatchString(made.URL) || !strings.HasPrefix(made.URL, s.URL+"/webhook/") ||
+			!strings.HasSuffix(made.URL, made.LastFour) || made.InstanceID != in.ID {
 			t.Errorf("made %+v", made)
 		}
 		var listed []map[string]any

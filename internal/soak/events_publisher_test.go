@@ -71,6 +71,7 @@ func runPublisher(text string) (code int) {
 	defer stop()
 	cfg := apitest.Config(db)
 	cfg.PrivateNetwork = true
+	cfg.AccountStreams = 10_000 // all are of one account
 	node, err := app.Open(ctx, cfg, os.Stderr)
 	if err == nil {
 		_, _ = fmt.Fprintln(os.Stdout, node.URL(), node.AdminURL())

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 
+	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
 
 	"github.com/pombal-api/pombal/internal/domain"
@@ -23,16 +24,11 @@ func (a *Account) Deliveries(
 		if err != nil || !found {
 			return nil, info, err
 		}
-		query = append(query, eq("webhook_id", uid(webhook)))
 		if p.After != nil {
 			query = append(query, condition{"id < ?", []any{exactID(p.After.ID)}})
 		}
 		var rows []deliveryRow
-		page := sc.rows(&deliveryRow{}).Select(listedDelivery()).Clauses(newestFirst()).Limit(p.Limit + 1)
-		for _, c := range query {
-			page = page.Where(c)
-		}
-		if err = page.Find(&rows).Error; err != nil {
+		if err = logOf(sc, webhook, query).Limit(p.Limit + 1).Find(&rows).Error; err != nil {
 			return nil, info, err
 		}
 		info.HasMore = len(rows) > p.Limit
@@ -44,6 +40,15 @@ func (a *Account) Deliveries(
 		}
 		return list, info, err
 	})
+}
+
+// logOf are the deliveries of a webhook that meet conditions, newest first.
+func logOf(sc scope, webhook domain.ID, conditions []clause.Expression) *gorm.DB {
+	query := sc.rows(&deliveryRow{}).Select(listedDelivery()).Where(eq("webhook_id", uid(webhook)))
+	for _, c := range conditions {
+		query = query.Where(c)
+	}
+	return query.Clauses(newestFirst())
 }
 
 // newestFirst is the order of creation, in which ids grow.
@@ -68,7 +73,13 @@ func filterDeliveries(sc scope, f domain.DeliveryFilter) (query []clause.Express
 	if f.Succeeded {
 		query = append(query, eq("state", string(domain.DeliveryDelivered)))
 	}
-	if f.State != "" {
+	switch f.State {
+	case "":
+	case domain.DeliveryWaiting: // as the partial index deliveries_waiting says it
+		query = append(query, condition{"state = 'waiting'", nil})
+	case domain.DeliveryExhausted: // which has a failure always: so deliveries_failed finds the few there may be
+		query = append(query, condition{"failure IS NOT NULL", nil}, eq("state", string(f.State)))
+	case domain.DeliveryDelivered:
 		query = append(query, eq("state", string(f.State)))
 	}
 	if !f.EventID.IsZero() {

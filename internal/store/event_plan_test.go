@@ -27,6 +27,15 @@ func plannedEvents(t *testing.T, f wallFixture) []plannedText {
 		dry := scope{db: f.s.reader.WithContext(t.Context()).Session(&gorm.Session{DryRun: true}), wall: wall{account: f.mine}}
 		return query(dry).Find(&[]map[string]any{}).Statement.SQL.String()
 	}
+	filtered := func(filter domain.DeliveryFilter) string {
+		return text(func(sc scope) *gorm.DB {
+			conditions, _, err := filterDeliveries(sc, filter)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return logOf(sc, f.mine, conditions).Limit(9)
+		})
+	}
 	one, two := []domain.ID{f.mine}, []domain.ID{f.mine, f.theirs}
 	list := []plannedText{
 		{"after a position", text(func(sc scope) *gorm.DB { return f.s.eventsAfter(sc, 1, domain.EventFilter{}).Limit(9) }),
@@ -44,9 +53,18 @@ func plannedEvents(t *testing.T, f wallFixture) []plannedText {
 		}),
 			[]string{"event_heads_pkey"}, []string{"sqlite_autoindex_event_heads_1 (account_id=? AND instance_id=?)"}},
 		{"old events", text(func(sc scope) *gorm.DB {
-			return sc.with(wall{pass: passSweep}).all(&eventRow{}).Where(lte("at", millisOf(now()))).
-				Where(condition{nothingWaits, nil}).Clauses(ascending("at")).Limit(9)
-		}), []string{"Index Scan using events_by_age", "deliveries_of_event"}, []string{"events_by_age (at<?)", "deliveries_of_event (account_id=? AND position=?)"}},
+			return sweepable(sc.with(wall{pass: passSweep}), 0, millisOf(now())).Limit(9)
+		}), []string{"Index Scan using events_by_age", "deliveries_of_event", "event_heads_pkey"},
+			[]string{"events_by_age (at<?)", "deliveries_of_event (account_id=? AND position=?)", "event_heads_1 (account_id=? AND instance_id=?)"}},
+		{"more old events", text(func(sc scope) *gorm.DB {
+			return sweepable(sc.with(wall{pass: passSweep}), 1, millisOf(now())).Limit(9)
+		}), []string{"Index Scan using events_by_age"}, []string{"events_by_age (at>? AND at<?)"}},
+		{"what waits", filtered(domain.DeliveryFilter{State: domain.DeliveryWaiting}),
+			[]string{"deliveries_waiting"}, nil}, // SQLite prefers to sort nothing
+		{"what is exhausted", filtered(domain.DeliveryFilter{State: domain.DeliveryExhausted}),
+			[]string{"Index Scan Backward using deliveries_failed"}, []string{"deliveries_failed (account_id=? AND webhook_id=?)"}},
+		{"what failed", filtered(domain.DeliveryFilter{Failed: true}),
+			[]string{"Index Scan Backward using deliveries_failed"}, []string{"deliveries_failed (account_id=? AND webhook_id=?)"}},
 	}
 	if f.s.pool != nil {
 		return append(list, plannedText{name: "publish", sql: publishPostgres, postgres: []string{

@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 
+	"gorm.io/gorm"
+
 	"github.com/pombal-api/pombal/internal/domain"
 )
 
@@ -12,6 +14,11 @@ import (
 const nothingWaits = `NOT EXISTS (
     SELECT 1 FROM deliveries AS d JOIN webhooks AS w ON w.account_id = d.account_id AND w.id = d.webhook_id
     WHERE d.account_id = events.account_id AND d.position = events.position AND d.state = 'waiting')`
+
+// notTheLatest is the condition that an event is not the latest one of its account. Who has seen that one can still say
+// so, however long nothing happens, and goes on behind it.
+const notTheLatest = `events.position IS DISTINCT FROM (
+    SELECT h.last FROM event_heads AS h WHERE h.account_id = events.account_id AND h.instance_id = events.account_id)`
 
 // Deliveries go first: one that is replayed at the same time stays, and so does its event.
 const (
@@ -27,23 +34,34 @@ DELETE FROM events WHERE account_id = $1 AND position = ANY ($2)
 // eventBatch is small, as each event may take many deliveries and attempts with it.
 const eventBatch = 100
 
-// sweepEvents removes the events of before a time, except those that wait to be delivered.
+// sweepEvents removes the events of before a time, except those that wait to be delivered and the latest of each
+// account.
 func (s *Store) sweepEvents(ctx context.Context, before millis) (removed int, err error) {
+	var from, last millis // what stays is looked at once, not in each batch again
 	for {
 		n, err := change(ctx, s, wall{pass: passSweep}, func(sc scope) (int, error) {
 			var rows []eventRow
-			err := sc.all(&eventRow{}).Select("account_id", "position").Where(lte("at", before)).
-				Where(condition{nothingWaits, nil}).Clauses(ascending("at")).Limit(eventBatch).Find(&rows).Error
-			if err != nil {
+			if err := sweepable(sc, from, before).Limit(eventBatch).Find(&rows).Error; err != nil || len(rows) == 0 {
 				return 0, err
 			}
+			last = rows[len(rows)-1].At
 			return dropEvents(sc, rows)
 		})
 		removed += n
 		if err != nil || n == 0 {
 			return removed, err
 		}
+		from = last
 	}
+}
+
+// sweepable are the events of a time that are to be removed, oldest first.
+func sweepable(sc scope, from, before millis) *gorm.DB {
+	query := sc.all(&eventRow{}).Select("account_id", "position", "at").Where(lte("at", before))
+	if from != 0 {
+		query = query.Where(condition{"at >= ?", []any{from}})
+	}
+	return query.Where(condition{nothingWaits, nil}).Where(condition{notTheLatest, nil}).Clauses(ascending("at"))
 }
 
 // dropEvents removes events account by account, and returns how many were there.

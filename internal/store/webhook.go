@@ -41,7 +41,8 @@ func (a *Account) Webhooks(ctx context.Context, p domain.PageRequest) ([]domain.
 
 // CreateWebhook adds a webhook to the account. It fills in the account and, where they are zero, the id, the times,
 // the version, the status and the timeout. CodeWebhookLimitReached when the account has domain.MaxWebhooks,
-// CodeInstanceNotFound. When the id exists already (a retry after a crash), *w becomes the existing webhook.
+// CodeInstanceNotFound. When the id exists already, a crash came before anybody saw that webhook's
+// secret: the new secret replaces it, and *w becomes the existing webhook.
 func (a *Account) CreateWebhook(ctx context.Context, w *domain.Webhook) error {
 	w.AccountID, w.OfInstance = a.id, false
 	if err := completeWebhook(w); err != nil {
@@ -58,8 +59,9 @@ func (a *Account) CreateWebhook(ctx context.Context, w *domain.Webhook) error {
 		existing, err := boundWebhook(sc, w.ID)
 		switch {
 		case err == nil:
+			existing.Secret = w.Secret
 			*w = existing.domain()
-			return nil
+			return sc.rows(&webhookRow{}).Where(eq("id", existing.ID)).Updates(map[string]any{"secret_sealed": existing.Secret}).Error
 		case domain.CodeOf(err) != domain.CodeWebhookNotFound:
 			return err
 		case n >= domain.MaxWebhooks:
@@ -194,7 +196,9 @@ func ofInstanceOnly() *domain.Error {
 
 func patchWebhook(w *domain.Webhook, p domain.WebhookPatch) {
 	set(&w.Name, p.Name)
-	set(&w.URL, p.URL)
+	if p.URL != nil && *p.URL != w.URL { // another receiver, which did not fail
+		w.URL, w.FailingSince = *p.URL, time.Time{}
+	}
 	set(&w.InstanceID, p.InstanceID)
 	set(&w.Events, p.Events)
 	set(&w.Timeout, p.Timeout)
@@ -231,7 +235,9 @@ func saveWebhook(sc scope, before, w *domain.Webhook) error {
 	switch {
 	case w.Status == domain.WebhookDisabled && before.Status != w.Status:
 		return idleLane(sc, w.ID)
-	case w.FailingSince.IsZero() && (!before.FailingSince.IsZero() || before.Status != w.Status):
+	case w.Status == domain.WebhookDisabled: // nothing of it is to be tried
+		return nil
+	case w.URL != before.URL, w.FailingSince.IsZero() && (!before.FailingSince.IsZero() || before.Status != w.Status):
 		return freshLane(sc, w.ID)
 	}
 	return nil
@@ -279,21 +285,26 @@ func removeWebhook(sc scope, id domain.ID) error {
 }
 
 // RotateWebhookSecret gives a webhook a new secret; the old one goes on signing until the rotation's end, nothing
-// before it does. CodeWebhookNotFound.
+// before it does. Repeated with the same request, it replaces the new secret and leaves the old one alone.
+// CodeWebhookNotFound.
 func (a *Account) RotateWebhookSecret(ctx context.Context, id domain.ID, r domain.SecretRotation) (domain.Webhook, error) {
 	return change(ctx, a.s, a.wall(), func(sc scope) (domain.Webhook, error) {
 		_, row, err := lockedWebhook(sc, id)
 		if err != nil {
 			return domain.Webhook{}, err
 		}
-		row.PreviousSecret, row.PreviousExpires = row.Secret, millisOf(r.Until)
+		if r.Request.IsZero() || row.RotationRequest != uid(r.Request) {
+			row.PreviousSecret, row.PreviousExpires = row.Secret, millisOf(r.Until)
+			row.RotationRequest = uid(r.Request)
+		}
 		if !r.Until.After(r.At) {
 			row.PreviousSecret, row.PreviousExpires = nil, 0
 		}
 		row.Secret, row.Updated, row.Version = r.Secret, millisOf(r.At), row.Version+1
 		return row.domain(), sc.rows(&webhookRow{}).Where(eq("id", row.ID)).Updates(map[string]any{
 			"secret_sealed": row.Secret, "previous_secret_sealed": row.PreviousSecret,
-			"previous_secret_expires_at": row.PreviousExpires, "updated_at": row.Updated, "version": row.Version,
+			"previous_secret_expires_at": row.PreviousExpires, "rotation_request": row.RotationRequest,
+			"updated_at": row.Updated, "version": row.Version,
 		}).Error
 	})
 }
@@ -334,11 +345,11 @@ func changeOwnWebhook(sc scope, in *domain.Instance) error {
 		return removeWebhook(sc, domain.ID(row.ID))
 	}
 	before, w := row.domain(), row.domain()
-	w.Events = in.WebhookEvents
-	if w.URL != in.WebhookURL && w.DisabledReason != domain.DisabledByOwner { // another receiver, which did not fail
-		patchWebhook(&w, domain.WebhookPatch{Status: new(domain.WebhookActive)})
+	patch := domain.WebhookPatch{URL: &in.WebhookURL, Events: &in.WebhookEvents}
+	if w.URL != in.WebhookURL && w.DisabledReason != domain.DisabledByOwner {
+		patch.Status = new(domain.WebhookActive)
 	}
-	w.URL = in.WebhookURL
+	patchWebhook(&w, patch)
 	if sameWebhook(&before, &w) {
 		return nil
 	}

@@ -10,6 +10,7 @@ type webhookRow struct {
 	AccountID       uid      `gorm:"column:account_id;primaryKey"`
 	ID              uid      `gorm:"column:id;primaryKey"`
 	InstanceID      uid      `gorm:"column:instance_id"`
+	RotationRequest uid      `gorm:"column:rotation_request"`
 	PreviousExpires millis   `gorm:"column:previous_secret_expires_at"`
 	FailingSince    millis   `gorm:"column:failing_since"`
 	Created         millis   `gorm:"column:created_at"`

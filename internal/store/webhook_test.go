@@ -30,7 +30,9 @@ func TestWebhooks_CreateReadDelete(t *testing.T) {
 		if err := f.mine.CreateWebhook(ctx, &again); err != nil {
 			t.Fatal(err)
 		}
+		w.Secret = []byte("other") // nobody has seen the first one
 		same(t, "created again", again, w)
+		same(t, "read back", must[domain.Webhook](t)(f.mine.Webhook(ctx, w.ID)), w)
 		theirs := addHook(t, f.other, "https://theirs")
 		second := addHook(t, f.mine, "https://b")
 		list, info, err := f.mine.Webhooks(ctx, domain.PageRequest{Limit: 1})
@@ -88,7 +90,7 @@ func TestWebhooks_Limit(t *testing.T) {
 		if err != nil || refused != 5 || len(list) != domain.MaxWebhooks+1 {
 			t.Errorf("%d refused, there are %d, %v", refused, len(list), err)
 		}
-		again := domain.Webhook{ID: list[1].ID, URL: "https://again"}
+		again := domain.Webhook{ID: list[1].ID, URL: "https://again", Secret: []byte("s")}
 		if err := f.mine.CreateWebhook(t.Context(), &again); err != nil || again.URL == "https://again" {
 			t.Errorf("created again: %+v, %v", again, err)
 		}
@@ -126,6 +128,91 @@ func TestWebhooks_Update(t *testing.T) {
 		rotate = domain.SecretRotation{Secret: w.Secret, Until: at(9), At: at(9)}
 		same(t, "without overlap", must[domain.Webhook](t)(f.mine.RotateWebhookSecret(ctx, w.ID, rotate)), w)
 		same(t, "read back", must[domain.Webhook](t)(f.mine.Webhook(ctx, w.ID)), w)
+	})
+}
+
+// A rotation that is repeated, as nobody saw its secret, replaces that one. Another one goes on from there.
+func TestWebhooks_RotateAgain(t *testing.T) {
+	onEngines(t, func(t *testing.T, f *fixture) {
+		w := addHook(t, f.mine, "https://a")
+		one, two := domain.NewID(at(0)), domain.NewID(at(0))
+		for i, r := range []struct {
+			request          domain.ID
+			until            int
+			secret, previous string
+			end              time.Time
+		}{
+			{one, 100, "b", "sealed", stored(100)},
+			{one, 200, "c", "sealed", stored(100)},
+			{two, 300, "d", "c", stored(300)},
+			{two, 9, "e", "", time.Time{}},
+			{domain.ID{}, 400, "f", "e", stored(400)},
+			{domain.ID{}, 500, "g", "f", stored(500)},
+		} {
+			rotate := domain.SecretRotation{Request: r.request, Secret: []byte(r.secret), Until: at(r.until), At: at(9)}
+			got := must[domain.Webhook](t)(f.mine.RotateWebhookSecret(t.Context(), w.ID, rotate))
+			if string(got.Secret) != r.secret || string(got.PreviousSecret) != r.previous || !got.PreviousSecretExpiresAt.Equal(r.end) {
+				t.Errorf("rotation %d: %+v", i, got)
+			}
+			same(t, "read back", must[domain.Webhook](t)(f.mine.Webhook(t.Context(), w.ID)), got)
+		}
+	})
+}
+
+// Another receiver has not failed, and is not made to wait.
+func TestWebhooks_AnotherReceiver(t *testing.T) {
+	onEngines(t, func(t *testing.T, f *fixture) {
+		ctx, worker := t.Context(), domain.NewID(at(0))
+		w := addHook(t, f.mine, "https://a")
+		fail := func() domain.FailingWebhook {
+			t.Helper()
+			lanes := claimLanes(t, f, worker, 1)
+			if len(lanes) != 1 {
+				t.Fatal("it has to wait")
+			}
+			lane := lanes[0].Key()
+			list := due(t, f, lane, 1)
+			pause := domain.LaneUpdate{Lane: lane, Failures: 7, PausedUntil: time.Now().Add(time.Hour), Release: true}
+			settle(t, f, []domain.Outcome{failed(lane, list[0], time.Now().Add(-time.Second))}, pause)
+			failing := must[[]domain.FailingWebhook](t)(f.FailingWebhooks(ctx, time.Now(), 2, 10))
+			if len(failing) != 1 {
+				t.Fatalf("failing are %+v", failing)
+			}
+			return failing[0]
+		}
+		update := func(patch domain.WebhookPatch) domain.Webhook {
+			t.Helper()
+			got := must[domain.Webhook](t)(f.mine.UpdateWebhook(ctx, w.ID, patch, 0, at(9)))
+			same(t, "read back", must[domain.Webhook](t)(f.mine.Webhook(ctx, w.ID)), got)
+			return got
+		}
+		publishAll(t, f.mine, happened(domain.ID{15: 1}, 1))
+		if err := f.WarnWebhook(ctx, fail(), at(5)); err != nil {
+			t.Fatal(err)
+		}
+		if got := update(domain.WebhookPatch{Name: new("another name"), URL: &w.URL}); got.FailingSince.IsZero() {
+			t.Error("another name makes it well")
+		}
+		if lanes := claimLanes(t, f, worker, 1); len(lanes) != 0 {
+			t.Errorf("another name ends the pause: %+v", lanes)
+		}
+		if got := update(domain.WebhookPatch{URL: new("https://b")}); !got.FailingSince.IsZero() {
+			t.Errorf("it is failing since %v", got.FailingSince)
+		}
+		if again := fail(); again.Warnings != 0 {
+			t.Errorf("%d warnings of the new receiver", again.Warnings)
+		}
+		update(domain.WebhookPatch{URL: new("https://c")})
+		if lanes := claimLanes(t, f, worker, 1); len(lanes) != 1 || lanes[0].Failures != 0 || !lanes[0].Webhook.FailingSince.IsZero() {
+			t.Errorf("claimed: %+v", lanes)
+		}
+		if got := update(domain.WebhookPatch{URL: new("https://d"), Status: new(domain.WebhookDisabled)}); got.Status != domain.WebhookDisabled {
+			t.Errorf("disabled: %+v", got)
+		}
+		update(domain.WebhookPatch{URL: new("https://e")})
+		if lanes := claimLanes(t, f, worker, 1); len(lanes) != 0 {
+			t.Errorf("a disabled one is to be tried: %+v", lanes)
+		}
 	})
 }
 

@@ -31,6 +31,8 @@ CREATE TABLE webhooks (
     account_id                 uuid           NOT NULL REFERENCES accounts (id),
     id                         uuid           NOT NULL,
     instance_id                uuid,
+    -- The rotation that made the current secret: repeated, it replaces that secret rather than the one before.
+    rotation_request           uuid,
     previous_secret_expires_at timestamptz(3),
     failing_since              timestamptz(3),
     created_at                 timestamptz(3) NOT NULL,

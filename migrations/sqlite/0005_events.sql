@@ -31,6 +31,8 @@ CREATE TABLE webhooks (
     account_id                 blob           NOT NULL REFERENCES accounts (id),
     id                         blob           NOT NULL,
     instance_id                blob,
+    -- The rotation that made the current secret: repeated, it replaces that secret rather than the one before.
+    rotation_request           blob,
     previous_secret_expires_at timestamp,
     failing_since              timestamp,
     created_at                 timestamp NOT NULL,
