@@ -35,6 +35,10 @@ func (s *Server) listEvents(ctx context.Context, p *domain.Principal, req *listE
 	if err != nil {
 		return api.EventPage{}, err
 	}
+	latest, err := s.latestEvent(ctx, p.Account.ID, account, filter)
+	if err != nil {
+		return api.EventPage{}, err
+	}
 	events, err := account.Events(ctx, after, q.Limit+1, filter)
 	if err != nil {
 		return api.EventPage{}, err
@@ -45,10 +49,30 @@ func (s *Server) listEvents(ctx context.Context, p *domain.Principal, req *listE
 	for i := range events {
 		out.Data[i] = presentEvent(&events[i])
 	}
-	if n := len(out.Data); n > 0 {
+	switch n := len(out.Data); {
+	case !out.Pagination.HasMore && latest != nil && latest.Position > after && (n == 0 || latest.Position > events[n-1].Position):
+		out.Pagination.NextCursor = new(latest.ID.Prefixed(domain.PrefixEvent))
+	case n > 0:
 		out.Pagination.NextCursor = &out.Data[n-1].ID
 	}
 	return out, nil
+}
+
+// latestEvent returns the latest event of an account; nil when there is none, or when all events are wanted. Who reads
+// what a filter leaves goes on behind that one, rather than to look through the same events again each time.
+func (s *Server) latestEvent(ctx context.Context, id domain.ID, account EventStore, f domain.EventFilter) (*domain.Event, error) {
+	if f.Types == 0 && f.Instances == nil {
+		return nil, nil
+	}
+	heads, err := s.deps.EventHeads(ctx, []domain.ID{id})
+	if err != nil || heads[id] == 0 {
+		return nil, err
+	}
+	events, err := account.Events(ctx, heads[id]-1, 1, domain.EventFilter{})
+	if err != nil || len(events) == 0 {
+		return nil, err
+	}
+	return &events[0], nil
 }
 
 // eventPosition finds the event that a caller has seen last; "" is the beginning.

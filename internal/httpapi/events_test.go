@@ -96,6 +96,15 @@ func TestEvents_List(t *testing.T) {
 		if events, _, _ := eventPage(t, c, "?types=message.received&instanceId="+one.ID); !slices.Equal(numbers(events), []int{1, 3}) {
 			t.Errorf("filtered: %v", events)
 		}
+		// Where a filter leaves nothing more, the next call need not look through the same events again.
+		for _, query := range []string{"?types=webhook.disabled", "?types=message.received&instanceId=" + one.ID, "?types=webhook.disabled&after=" + all[1].ID} {
+			if _, more, next := eventPage(t, c, query); more || next != last {
+				t.Errorf("%s: more %v, next %q, want %q", query, more, next, last)
+			}
+		}
+		if events, more, next := eventPage(t, c, "?types=message.received&limit=1"); !more || next != all[0].ID {
+			t.Errorf("one of several: %v %v %q", events, more, next)
+		}
 		c.do(t, "GET", "/v1/events?types=message.recieved", nil).is(t, http.StatusBadRequest, "invalid_parameters", "types")
 		c.do(t, "GET", "/v1/events?after=evt_01kghnzcg0e58bm3hfbsmxbqx4", nil).is(t, http.StatusNotFound, "event_not_found", "")
 		c.do(t, "GET", "/v1/events?after=x", nil).is(t, http.StatusBadRequest, "invalid_parameters", "after")
