@@ -20,9 +20,10 @@ type claims struct {
 	left map[domain.LaneKey]bool
 }
 
-// mayClaim tells whether there is room for more lanes.
+// mayClaim tells whether there is room for more lanes. After an outage outcomes are recorded first: a lane whose lease is
+// over is still this worker's for them, unless it is claimed anew.
 func (d *dispatcher) mayClaim() bool {
-	return !d.stopping && len(d.lanes) < d.w.cfg.MaxLanes && d.unsettled() < maxUnsettled
+	return !d.stopping && len(d.lanes) < d.w.cfg.MaxLanes && d.unsettled() < maxUnsettled && d.settleFails == 0
 }
 
 func (d *dispatcher) claim() {

@@ -27,6 +27,8 @@ type dispatcher struct {
 
 	lanes map[domain.ID]*lane // by webhook
 	idle  []idling            // in order; some of them have something to do again
+	// lookAt is when lanes that are busy are read, whatever is offered.
+	lookAt time.Time
 	claims
 	fetches
 	tries
@@ -88,6 +90,7 @@ func (d *dispatcher) step() (wait time.Duration, done bool) {
 	}
 	d.start()
 	d.endIdle()
+	d.look()
 	d.settle()
 	d.fetch()
 	d.claim()
@@ -114,6 +117,7 @@ func (d *dispatcher) nextTime() time.Time {
 	if t := d.oldest(); t != nil {
 		sooner(t.began.Add(slowAfter), true)
 	}
+	sooner(d.lookAt, len(d.lanes) > 0)
 	if len(d.idle) > 0 {
 		sooner(d.idle[0].since.Add(linger), true)
 	}

@@ -33,7 +33,7 @@ func (d *dispatcher) consider(l *lane) {
 	if l.missed && !l.reading && len(l.queue) == 0 {
 		l.more = true
 	}
-	if !l.closing && !l.hungry && !l.reading && l.more && l.slow == 0 && len(l.queue) <= l.want/2 {
+	if !l.closing && !l.hungry && !l.reading && l.slow == 0 && (l.more && len(l.queue) <= l.want/2 || l.look && len(l.queue) < maxFetch) {
 		l.hungry = true
 		d.hungry = append(d.hungry, l)
 	}
@@ -96,7 +96,7 @@ func (d *dispatcher) fetch() {
 		}
 		demand := domain.LaneDemand{Lane: l.Key(), Limit: min(l.appetite(), room), Except: slices.Collect(maps.Keys(l.known))}
 		room -= demand.Limit
-		l.reading, l.missed, l.readAt = true, false, d.now
+		l.reading, l.missed, l.look = true, false, false
 		lanes, demands = append(lanes, l), append(demands, demand)
 	}
 	if len(lanes) == 0 {

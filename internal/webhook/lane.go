@@ -35,12 +35,12 @@ type lane struct {
 	window int
 	listed bool // it waits for its turn
 
-	want    int       // to read at once
-	more    bool      // there may be deliveries to read
-	reading bool      // they are being read
-	hungry  bool      // it waits for them to be read
-	missed  bool      // since the last reading began, something may have become due that is not in queue
-	readAt  time.Time // when that was
+	want    int  // to read at once
+	more    bool // there may be deliveries to read
+	reading bool // they are being read
+	hungry  bool // it waits for them to be read
+	missed  bool // since the last reading began, something may have become due that is not in queue
+	look    bool // it is to be read, though nothing is known to be there
 	// offered is what became due while it was being read, last the last position of what is, or was, in queue.
 	offered []domain.Delivery
 	last    int64
@@ -83,7 +83,7 @@ func (l *lane) mayStart(now time.Time) bool {
 
 // isIdle tells that nothing is left to do in it, for now.
 func (l *lane) isIdle() bool {
-	return l.flight == 0 && len(l.queue) == 0 && !l.reading && !l.leaving && (l.closing || !l.more)
+	return l.flight == 0 && len(l.queue) == 0 && !l.reading && !l.leaving && (l.closing || !l.more && !l.look)
 }
 
 // succeeded and failed learn from an attempt.

@@ -43,9 +43,6 @@ func (d *dispatcher) offer(l *lane, due domain.Delivery) {
 		l.missed = true
 	default:
 		d.push(l, due)
-		// What is tried again, was replayed, or comes from another node is not offered: a lane that is never idle is looked
-		// into as often as others.
-		l.more = d.now.Sub(l.readAt) >= d.w.cfg.Poll
 	}
 }
 
@@ -55,5 +52,20 @@ func (d *dispatcher) offerAgain(l *lane) {
 	l.offered = nil
 	for i := range offered {
 		d.offer(l, offered[i])
+	}
+}
+
+// look has all lanes that are busy read now and then: what is tried again, was replayed, or comes from another node is not
+// offered.
+func (d *dispatcher) look() {
+	if d.now.Before(d.lookAt) {
+		return
+	}
+	d.lookAt = d.now.Add(d.w.cfg.Poll)
+	for _, l := range d.lanes {
+		if !l.reading && !l.isTroubled() {
+			l.look = true
+			d.consider(l)
+		}
 	}
 }
