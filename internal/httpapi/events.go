@@ -35,9 +35,12 @@ func (s *Server) listEvents(ctx context.Context, p *domain.Principal, req *listE
 	if err != nil {
 		return api.EventPage{}, err
 	}
-	latest, err := s.latestEvent(ctx, p.Account.ID, account, filter)
-	if err != nil {
-		return api.EventPage{}, err
+	var latest int64
+	var latestID domain.ID
+	if filter.Types != 0 || filter.Instances != nil {
+		if latest, latestID, err = s.latestEvent(ctx, p.Account.ID, account); err != nil {
+			return api.EventPage{}, err
+		}
 	}
 	events, err := account.Events(ctx, after, q.Limit+1, filter)
 	if err != nil {
@@ -49,30 +52,28 @@ func (s *Server) listEvents(ctx context.Context, p *domain.Principal, req *listE
 	for i := range events {
 		out.Data[i] = presentEvent(&events[i])
 	}
-	switch n := len(out.Data); {
-	case !out.Pagination.HasMore && latest != nil && latest.Position > after && (n == 0 || latest.Position > events[n-1].Position):
-		out.Pagination.NextCursor = new(latest.ID.Prefixed(domain.PrefixEvent))
-	case n > 0:
-		out.Pagination.NextCursor = &out.Data[n-1].ID
+	seen := after
+	if n := len(events); n > 0 {
+		seen, out.Pagination.NextCursor = events[n-1].Position, &out.Data[n-1].ID
+	}
+	// Who reads what a filter leaves goes on behind the latest event, rather than to look through the same ones again.
+	if !out.Pagination.HasMore && latest > seen && !latestID.IsZero() {
+		out.Pagination.NextCursor = new(latestID.Prefixed(domain.PrefixEvent))
 	}
 	return out, nil
 }
 
-// latestEvent returns the latest event of an account; nil when there is none, or when all events are wanted. Who reads
-// what a filter leaves goes on behind that one, rather than to look through the same events again each time.
-func (s *Server) latestEvent(ctx context.Context, id domain.ID, account EventStore, f domain.EventFilter) (*domain.Event, error) {
-	if f.Types == 0 && f.Instances == nil {
-		return nil, nil
-	}
+// latestEvent returns the place and the id of the latest event of an account; 0 for none.
+func (s *Server) latestEvent(ctx context.Context, id domain.ID, account EventStore) (position int64, event domain.ID, err error) {
 	heads, err := s.deps.EventHeads(ctx, []domain.ID{id})
-	if err != nil || heads[id] == 0 {
-		return nil, err
+	if position = heads[id]; err != nil || position == 0 {
+		return position, event, err
 	}
-	events, err := account.Events(ctx, heads[id]-1, 1, domain.EventFilter{})
-	if err != nil || len(events) == 0 {
-		return nil, err
+	last, err := account.Events(ctx, position-1, 1, domain.EventFilter{})
+	if len(last) > 0 {
+		event = last[0].ID
 	}
-	return &events[0], nil
+	return position, event, err
 }
 
 // eventPosition finds the event that a caller has seen last; "" is the beginning.

@@ -107,14 +107,7 @@ func (s *Server) openStream(ctx context.Context, p *domain.Principal, req *strea
 		st.last, _ = domain.ParsePrefixed(domain.PrefixEvent, after) // found
 		return st, err
 	}
-	heads, err := s.deps.EventHeads(ctx, []domain.ID{st.account})
-	if st.position = heads[st.account]; err != nil || st.position == 0 {
-		return st, err
-	}
-	last, err := account.Events(ctx, st.position-1, 1, domain.EventFilter{})
-	if len(last) > 0 {
-		st.last = last[0].ID
-	}
+	st.position, st.last, err = s.latestEvent(ctx, st.account, account)
 	return st, err
 }
 

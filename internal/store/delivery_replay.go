@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/binary"
 	"time"
 
 	"gorm.io/gorm/clause"
@@ -51,10 +50,9 @@ func (a *Account) ReplayFailed(ctx context.Context, webhook domain.ID, since, at
 
 // firstDeliveryID comes before the ids of all deliveries that were made at a moment or later.
 func firstDeliveryID(at time.Time) (first exactID) {
-	if ms := millisOf(at); ms > 0 {
-		var b [8]byte
-		binary.BigEndian.PutUint64(b[:], uint64(ms)<<16)
-		copy(first[:], b[:6])
+	if millisOf(at) > 0 {
+		id := domain.NewID(at)
+		copy(first[:6], id[:])
 	}
 	return first
 }

@@ -27,22 +27,14 @@ func queue(b *pgx.Batch, sql crossing, args ...any) *pgx.QueuedQuery {
 func (s *Store) writePostgres(ctx context.Context, do func(pgx.Tx) error) error {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	var err error
-	for range attempts {
-		done := false
+	return repeated(ctx, func() (done bool, err error) {
 		err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 			failed := do(tx)
 			done = failed == nil
 			return failed
 		})
-		if err != nil && done && !isRepeatable(err) {
-			return commitError(ended(ctx, err))
-		}
-		if !isRepeatable(err) {
-			break
-		}
-	}
-	return translate(ended(ctx, err))
+		return done, err
+	})
 }
 
 // sqliteQuerier is a pool or a transaction.

@@ -151,14 +151,22 @@ func (s *Store) transact(ctx context.Context, w wall, do func(scope) error) erro
 	if s.pool == nil {
 		return s.writeGrouped(ctx, w, do)
 	}
-	var err error
-	for range attempts {
-		var done bool
+	return repeated(ctx, func() (done bool, err error) {
 		err = s.writer.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
 			failed := do(scope{db: tx, wall: w})
 			done = failed == nil
 			return failed
 		})
+		return done, err
+	})
+}
+
+// repeated runs a transaction, again when the database asks for that. done reports that only the commit was left.
+func repeated(ctx context.Context, transaction func() (done bool, err error)) error {
+	var err error
+	for range attempts {
+		var done bool
+		done, err = transaction()
 		if err != nil && done && !isRepeatable(err) {
 			return commitError(ended(ctx, err))
 		}
