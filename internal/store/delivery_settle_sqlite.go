@@ -64,7 +64,7 @@ func (t sqliteSettling) lock(touches []touch) (map[laneID]held, error) {
 	for _, x := range touches {
 		list.row().id(x.account).id(x.webhook)
 	}
-	err := eachSQLite(ctx, tx, laneSQLite, func(row scanned) error {
+	err := eachInTx(ctx, tx, laneSQLite, func(row scanned) error {
 		var account, webhook uid
 		lane := held{webhook: true}
 		err := row.Scan(&account, &webhook, &lane.epoch, &lane.since)
@@ -94,7 +94,7 @@ func applyOne(ctx context.Context, tx gorm.ConnPool, update *sql.Stmt, o *domain
 	a := &o.Attempt
 	account, webhook, id := uid(o.Lane.Account), uid(o.Lane.Webhook), uid(o.Delivery)
 	if a.Number > 1 {
-		if err := execSQLite(ctx, tx, keepAttemptSQLite, account, webhook, id, a.Number); err != nil {
+		if err := execInTx(ctx, tx, keepAttemptSQLite, account, webhook, id, a.Number); err != nil {
 			return false, err
 		}
 	}
@@ -111,19 +111,19 @@ func applyOne(ctx context.Context, tx gorm.ConnPool, update *sql.Stmt, o *domain
 func (t sqliteSettling) save(changed []failing, updates []domain.LaneUpdate) error {
 	ctx, tx := t.tx()
 	for _, f := range changed {
-		if err := execSQLite(ctx, tx, saveFailingSQLite, uid(f.account), uid(f.webhook), f.since); err != nil {
+		if err := execInTx(ctx, tx, saveFailingSQLite, uid(f.account), uid(f.webhook), f.since); err != nil {
 			return err
 		}
 	}
 	for _, u := range updates {
 		account, webhook := uid(u.Lane.Account), uid(u.Lane.Webhook)
-		if err := execSQLite(ctx, tx, saveLaneSQLite, account, webhook, u.Failures, millisOf(u.PausedUntil)); err != nil {
+		if err := execInTx(ctx, tx, saveLaneSQLite, account, webhook, u.Failures, millisOf(u.PausedUntil)); err != nil {
 			return err
 		}
 		if !u.Release {
 			continue
 		}
-		if err := execSQLite(ctx, tx, releaseLaneSQLite, account, webhook, millisOf(now())); err != nil {
+		if err := execInTx(ctx, tx, releaseLaneSQLite, account, webhook, millisOf(now())); err != nil {
 			return err
 		}
 	}

@@ -3,7 +3,6 @@ package store
 import (
 	"bytes"
 	"context"
-	"database/sql"
 	"errors"
 	"slices"
 	"strings"
@@ -92,16 +91,7 @@ func headsOf(account domain.ID, events []domain.Event) *eventHeads {
 // compareIDs is the order in which rows are locked.
 func compareIDs(a, b domain.ID) int { return bytes.Compare(a[:], b[:]) }
 
-// read takes a row that moving the heads returned.
-func (h *eventHeads) read(rows *sql.Rows) error {
-	var instance uid
-	var last int64
-	err := rows.Scan(&instance, &last)
-	h.last[domain.ID(instance)] = last
-	return err
-}
-
-// readHead is read for the heads of several accounts.
+// readHead takes a row that moving the heads returned.
 func readHead(row scanned, heads map[domain.ID]*eventHeads) error {
 	var account, instance uid
 	var last int64

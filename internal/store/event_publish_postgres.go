@@ -19,7 +19,7 @@ const (
 INSERT INTO event_heads AS h (account_id, instance_id, last)
 SELECT $1, g.id, g.n FROM unnest($2::uuid[], $3::bigint[]) AS g (id, n)
 ON CONFLICT (account_id, instance_id) DO UPDATE SET last = h.last + excluded.last
-RETURNING instance_id, last`
+RETURNING account_id, instance_id, last`
 
 	// moveFreeHeadsPostgres leaves out accounts for which somebody publishes, or nobody has published yet. (An update would be
 	// cheaper, but the planner may look for its rows in the whole table.)
@@ -37,36 +37,11 @@ SELECT given.account_id, given.instance_id, given.n FROM given JOIN free ON free
 ON CONFLICT (account_id, instance_id) DO UPDATE SET last = h.last + excluded.last
 RETURNING account_id, instance_id, last`
 
-	// publishPostgres takes rows by their whole keys, by arrays and OFFSET 0: the planner, which knows neither the
-	// account nor how many events there are, would read all lanes and all webhooks of a large account otherwise.
-	// Lanes are judged as they are when they are locked, which may be later than what the statement sees.
-	publishPostgres = `
-WITH clock AS MATERIALIZED (
-    SELECT date_trunc('milliseconds', clock_timestamp()) AS at
-), given AS MATERIALIZED (
-    SELECT * FROM unnest($2::bigint[], $3::uuid[], $4::uuid[], $5::bigint[], $6::timestamptz[], $7::integer[], $8::bytea[])
-        AS g (position, id, instance_id, sequence, at, type, data)
-), stored AS (
-    INSERT INTO events (account_id, position, id, instance_id, sequence, at, type, data)
-    SELECT $1, position, id, instance_id, sequence, at, type, data FROM given
-), fan AS (` + newDeliveriesPostgres + `
-    SELECT $1, ` + deliveryIDPostgres + `, webhook_id, position, clock.at, clock.at, 0, 0, 0, 0, false, 'waiting'
-    FROM clock, (` + eventMatching + `
-        CROSS JOIN LATERAL (SELECT * FROM webhooks AS w WHERE w.account_id = $1 AND w.instance_id = e.instance_id OFFSET 0) AS w` + eventMatches + `) AS m
-    RETURNING webhook_id, id, position, created_at
-), held AS (
-    SELECT webhook_id, due_at FROM webhook_lanes
-    WHERE account_id = $1 AND webhook_id = ANY (ARRAY(SELECT webhook_id FROM fan))
-    ORDER BY webhook_id FOR NO KEY UPDATE
-), woken AS (
-    UPDATE webhook_lanes SET due_at = (SELECT at FROM clock)
-    WHERE account_id = $1 AND webhook_id = ANY (ARRAY(
-        SELECT held.webhook_id FROM held, clock WHERE held.due_at IS NULL OR held.due_at > clock.at))
-)
-SELECT $1, webhook_id, id, position, created_at FROM fan`
-
-	// publishManyPostgres is publishPostgres for events of several accounts. It runs after byKeyPostgres.
-	publishManyPostgres crossing = `
+	// publishPostgres takes rows by their whole keys, for which it runs after byKeyPostgres: the planner, which knows neither
+	// the accounts nor how many events there are, would read all lanes and all webhooks of a large account otherwise.
+	// Of webhooks with the same URL one gets an event, rather not the instance's own. Lanes are judged as they are when
+	// they are locked, which may be later than what the statement sees.
+	publishPostgres crossing = `
 WITH clock AS MATERIALIZED (
     SELECT date_trunc('milliseconds', clock_timestamp()) AS at
 ), given AS MATERIALIZED (
@@ -75,7 +50,8 @@ WITH clock AS MATERIALIZED (
 ), stored AS (
     INSERT INTO events (account_id, position, id, instance_id, sequence, at, type, data)
     SELECT account_id, position, id, instance_id, sequence, at, type, data FROM given
-), fan AS (` + newDeliveriesPostgres + `
+), fan AS (
+    INSERT INTO deliveries (account_id, id, webhook_id, position, created_at, next_at, took_ms, status_code, attempts, step, manual, state)
     SELECT account_id, ` + deliveryIDPostgres + `, webhook_id, position, clock.at, clock.at, 0, 0, 0, 0, false, 'waiting'
     FROM clock, (
         SELECT account_id, position, webhook_id, row_number() OVER (PARTITION BY account_id, position, url ORDER BY of_instance, webhook_id) AS place
@@ -100,45 +76,36 @@ WITH clock AS MATERIALIZED (
 )
 SELECT account_id, webhook_id, id, position, created_at FROM fan`
 
-	newDeliveriesPostgres = `
-    INSERT INTO deliveries (account_id, id, webhook_id, position, created_at, next_at, took_ms, status_code, attempts, step, manual, state)`
-
 	// deliveryIDPostgres makes ids that sort like their events.
 	deliveryIDPostgres = `(lpad(to_hex((extract(epoch FROM clock.at) * 1000)::bigint), 12, '0') || '7' || lpad(to_hex((position >> 14) & 4095), 3, '0')
             || to_hex(32768 | (position & 16383)) || right(gen_random_uuid()::text, 12))::uuid`
 
-	// eventMatching and eventMatches, with the instances' webhooks w of the events e between, find the webhooks of given
-	// events: of those with the same URL one, rather not the instance's own.
-	eventMatching = `
-SELECT position, webhook_id FROM (
-    SELECT position, webhook_id, row_number() OVER (PARTITION BY position, url ORDER BY of_instance, webhook_id) AS place
-    FROM (
-        SELECT e.position, w.id AS webhook_id, w.url, w.of_instance FROM given AS e
-        JOIN webhooks AS w ON w.account_id = $1 AND w.instance_id IS NULL` + eventMatch + `
-        UNION ALL
-        SELECT e.position, w.id AS webhook_id, w.url, w.of_instance FROM given AS e`
-	eventMatch   = ` WHERE w.status = 'active' AND (w.events & e.type) <> 0`
-	eventMatches = eventMatch + `
-    ) AS every
-) AS placed WHERE place = 1`
+	eventMatch = ` WHERE w.status = 'active' AND (w.events & e.type) <> 0`
 )
 
 func publishOnPostgres(sc scope, events []domain.Event) error {
-	heads := headsOf(sc.wall.account, events)
-	counts := listOf(heads.order, func(id *domain.ID) int64 { return heads.by[*id] })
-	ids := listOf(heads.order, func(id *domain.ID) uid { return uid(*id) })
-	if err := noAccount(queryByHand(sc, heads.read, moveHeadsPostgres, uidArray(ids), counts)); err != nil {
-		return err
+	h := headsOf(sc.wall.account, events)
+	counts := listOf(h.order, func(id *domain.ID) int64 { return h.by[*id] })
+	ids := listOf(h.order, func(id *domain.ID) uid { return uid(*id) })
+	heads := map[domain.ID]*eventHeads{h.account: h}
+	err := queryByHand(sc, func(rows *sql.Rows) error { return readHead(rows, heads) }, moveHeadsPostgres, uidArray(ids), counts)
+	if err != nil {
+		return noAccount(err)
 	}
-	heads.place(events)
+	h.place(events)
+	ctx, tx := sc.db.Statement.Context, sc.db.Statement.ConnPool
+	if err = execInTx(ctx, tx, byKeyPostgres); err != nil {
+		return translated(sc, err)
+	}
 	byPlace := eventsByPlace(events)
-	add := func(rows *sql.Rows) error { return sc.news.scan(rows, byPlace) }
-	return queryByHand(sc, add, publishPostgres, eventColumns(events)...)
+	add := func(row scanned) error { return sc.news.scan(row, byPlace) }
+	return translated(sc, eachInTx(ctx, tx, publishPostgres, add, eventColumns(events)...))
 }
 
-// eventColumns are parameters of the statements that publish.
+// eventColumns are the parameters of publishPostgres.
 func eventColumns(events []domain.Event) []any {
 	return []any{
+		uidArray(listOf(events, func(e *domain.Event) uid { return uid(e.AccountID) })),
 		listOf(events, func(e *domain.Event) int64 { return e.Position }),
 		uidArray(listOf(events, func(e *domain.Event) uid { return uid(e.ID) })),
 		uidArray(listOf(events, func(e *domain.Event) uid { return uid(e.InstanceID) })),
@@ -183,8 +150,7 @@ func moveFreeHeads(ctx context.Context, tx pgx.Tx, all []*joinedPublication) (pl
 func addEvents(ctx context.Context, tx pgx.Tx, events []domain.Event, to *news) error {
 	byPlace := eventsByPlace(events)
 	b := new(pgx.Batch)
-	columns := append([]any{listOf(events, func(e *domain.Event) [16]byte { return e.AccountID })}, eventColumns(events)...)
-	queue(b, publishManyPostgres, columns...).Query(func(rows pgx.Rows) error {
+	queue(b, publishPostgres, eventColumns(events)...).Query(func(rows pgx.Rows) error {
 		return eachRow(rows, func(row scanned) error { return to.scan(row, byPlace) })
 	})
 	return tx.SendBatch(ctx, b).Close()

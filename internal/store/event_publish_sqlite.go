@@ -63,7 +63,7 @@ func publishOnSQLite(sc scope, all []*joinedPublication) error {
 			list.row().id(a.account).id(id).number(h.by[id])
 		}
 	}
-	err := eachSQLite(ctx, tx, moveHeadsSQLite, func(row scanned) error { return readHead(row, heads) }, list.text())
+	err := eachInTx(ctx, tx, moveHeadsSQLite, func(row scanned) error { return readHead(row, heads) }, list.text())
 	if err != nil {
 		return noAccount(translated(sc, err))
 	}
@@ -118,7 +118,7 @@ func fanOutOnSQLite(ctx context.Context, tx gorm.ConnPool, to *news, events []do
 		lanes.row().id(d.AccountID).id(d.WebhookID)
 		to.due = append(to.due, d)
 	}
-	return execSQLite(ctx, tx, dueLanesSQLite, lanes.text(), millisOf(at))
+	return execInTx(ctx, tx, dueLanesSQLite, lanes.text(), millisOf(at))
 }
 
 // target is a webhook that wants an event.
@@ -136,7 +136,7 @@ func targetsSQLite(ctx context.Context, tx gorm.ConnPool, events []domain.Event)
 		list.row().id(events[i].AccountID).id(events[i].InstanceID).number(int64(events[i].Type))
 	}
 	var targets []target
-	err := eachSQLite(ctx, tx, matchingSQLite, func(row scanned) error {
+	err := eachInTx(ctx, tx, matchingSQLite, func(row scanned) error {
 		var i int
 		var webhook uid
 		var t target

@@ -37,8 +37,8 @@ func (s *Store) writePostgres(ctx context.Context, do func(pgx.Tx) error) error 
 	})
 }
 
-// sqliteQuerier is a pool or a transaction.
-type sqliteQuerier interface {
+// txQuerier is a transaction of database/sql, on either engine.
+type txQuerier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
@@ -117,7 +117,7 @@ func (s *Store) questionStmt(ctx context.Context, question crossing) (*sql.Stmt,
 	return stmt.(*sql.Stmt), err
 }
 
-func eachSQLite(ctx context.Context, q sqliteQuerier, sql crossing, do func(scanned) error, args ...any) error {
+func eachInTx(ctx context.Context, q txQuerier, sql crossing, do func(scanned) error, args ...any) error {
 	rows, err := q.QueryContext(ctx, string(sql), args...)
 	if err != nil {
 		return err
@@ -135,7 +135,7 @@ func eachSQLRow(rows *sql.Rows, do func(scanned) error) error {
 	return rows.Err()
 }
 
-func execSQLite(ctx context.Context, tx gorm.ConnPool, sql crossing, args ...any) error {
+func execInTx(ctx context.Context, tx gorm.ConnPool, sql crossing, args ...any) error {
 	_, err := tx.ExecContext(ctx, string(sql), args...)
 	return err
 }

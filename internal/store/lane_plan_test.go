@@ -23,7 +23,7 @@ func TestCrossing(t *testing.T) {
 		"anyLaneSQLite", "applyPostgres", "applySQLite", "byKeyPostgres", "claimLanesPostgres", "dueDeliveries", "dueLanesSQLite",
 		"failingWebhooks", "freeLanesSQLite", "heldLanesSQLite", "holdLanesPostgres", "insertDeliverySQLite", "insertEventSQLite",
 		"keepAttemptSQLite", "laneSQLite", "lockFailingPostgres", "lockLanesPostgres", "matchingSQLite", "moveFreeHeadsPostgres", "moveHeadsSQLite",
-		"nextDue", "publishManyPostgres", "releaseLaneSQLite", "renewLanesPostgres", "renewLanesSQLite", "saveFailingPostgres",
+		"nextDue", "publishPostgres", "releaseLaneSQLite", "renewLanesPostgres", "renewLanesSQLite", "saveFailingPostgres",
 		"saveFailingSQLite", "saveLaneSQLite", "saveLanesPostgres", "takeLaneSQLite",
 	}
 	files, err := filepath.Glob("*.go")
@@ -104,7 +104,7 @@ func plannedLanes() []struct {
 			[]string{"webhook_lanes_pkey", "deliveries_waiting"}, []string{"sqlite_autoindex_webhook_lanes_1", "deliveries_waiting"}},
 		{"heads", moveFreeHeadsPostgres, moveHeadsSQLite, ids + `, ` + ids + `, '{1}'`, []any{"[]"},
 			[]string{"Index Scan using event_heads_pkey on event_heads"}, nil},
-		{"publish", publishManyPostgres, matchingSQLite, ids + `, '{1}', ` + ids + `, ` + ids + `, '{1}', '{now}', '{1}', '{""}'`, []any{"[]"},
+		{"publish", publishPostgres, matchingSQLite, ids + `, '{1}', ` + ids + `, ` + ids + `, '{1}', '{now}', '{1}', '{""}'`, []any{"[]"},
 			[]string{"(account_id = e.account_id)", "(account_id = e_1.account_id) AND (instance_id = e_1.instance_id)", "webhook_lanes_pkey"},
 			[]string{"webhooks_of_instance (account_id=? AND instance_id=?)"}},
 		{"lock", lockLanesPostgres, laneSQLite, ids + `, ` + ids, []any{"[]"},

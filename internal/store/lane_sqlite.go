@@ -37,7 +37,7 @@ func (s *Store) claimLanesSQLite(ctx context.Context, worker domain.ID, limit in
 		at := now()
 		ctx, tx := sc.db.Statement.Context, sc.db.Statement.ConnPool
 		var lanes []domain.Lane
-		err := eachSQLite(ctx, tx, freeLanesSQLite, collectLanes(&lanes), millisOf(at), limit)
+		err := eachInTx(ctx, tx, freeLanesSQLite, collectLanes(&lanes), millisOf(at), limit)
 		if err != nil || len(lanes) == 0 {
 			return nil, err
 		}
@@ -60,10 +60,10 @@ func (s *Store) claimLanesSQLite(ctx context.Context, worker domain.ID, limit in
 func (s *Store) renewLanesSQLite(ctx context.Context, worker domain.ID, lease time.Duration) ([]domain.Lane, error) {
 	return change(ctx, s, wall{}, func(sc scope) (lanes []domain.Lane, err error) {
 		ctx, tx := sc.db.Statement.Context, sc.db.Statement.ConnPool
-		if err = execSQLite(ctx, tx, renewLanesSQLite, uid(worker), millisOf(now().Add(lease))); err != nil {
+		if err = execInTx(ctx, tx, renewLanesSQLite, uid(worker), millisOf(now().Add(lease))); err != nil {
 			return nil, err
 		}
-		err = eachSQLite(ctx, tx, heldLanesSQLite, collectLanes(&lanes), uid(worker))
+		err = eachInTx(ctx, tx, heldLanesSQLite, collectLanes(&lanes), uid(worker))
 		return lanes, err
 	})
 }
