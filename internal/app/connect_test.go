@@ -113,9 +113,12 @@ func TestConnectedLife(t *testing.T) {
 			c.pair(t, first)
 
 			s.Stop()
-			if open := wa.Connections(); len(open) != 0 {
-				t.Errorf("the node has stopped, and %v are open", open)
-			}
+			eventually(t, 10*time.Second, func() error { // the other end learns of it a moment later
+				if open := wa.Connections(); len(open) != 0 {
+					return fmt.Errorf("the node has stopped, and %v are open", open)
+				}
+				return nil
+			})
 			c.Server = apitest.StartOn(t, db, wa.Use)
 			c.API = c.Client(t, c.Key)
 			if err := wa.WaitForActive(t.Context(), c.phone.Phone(), 1); err != nil {
