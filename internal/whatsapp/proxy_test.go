@@ -1,15 +1,12 @@
 package whatsapp_test
 
 import (
-	"bufio"
 	"encoding/binary"
 	"errors"
 	"io"
 	"net"
-	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -20,88 +17,6 @@ import (
 	"github.com/pombal-api/pombal/internal/whatsapp"
 )
 
-// testProxy passes connections on, if it likes them.
-type testProxy struct {
-	addr    string
-	accept  func(c net.Conn) (target string, err error)
-	tunnels atomic.Int64
-	refuse  atomic.Bool
-	work    sync.WaitGroup
-
-	mu   sync.Mutex
-	open []net.Conn
-}
-
-func newProxy(t *testing.T, accept func(net.Conn) (string, error)) *testProxy {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &testProxy{addr: l.Addr().String(), accept: accept}
-	p.work.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			p.work.Go(func() { p.serve(c) })
-		}
-	})
-	t.Cleanup(func() {
-		_ = l.Close()
-		p.mu.Lock()
-		for _, c := range p.open {
-			_ = c.Close()
-		}
-		p.mu.Unlock()
-		p.work.Wait()
-	})
-	return p
-}
-
-func (p *testProxy) serve(c net.Conn) {
-	defer func() { _ = c.Close() }()
-	if p.refuse.Load() {
-		return
-	}
-	target, err := p.accept(c)
-	if err != nil {
-		return
-	}
-	out, err := net.Dial("tcp", target)
-	if err != nil {
-		return
-	}
-	defer func() { _ = out.Close() }()
-	p.mu.Lock()
-	p.open = append(p.open, c, out)
-	p.mu.Unlock()
-	p.tunnels.Add(1)
-	p.work.Go(func() {
-		_, _ = io.Copy(out, c)
-		_ = out.Close()
-	})
-	_, _ = io.Copy(c, out)
-}
-
-var errStranger = errors.New("who are you?")
-
-// acceptHTTP speaks CONNECT, for user "ana" with the password "s3cret".
-func acceptHTTP(c net.Conn) (string, error) {
-	req, err := http.ReadRequest(bufio.NewReader(c))
-	if err != nil {
-		return "", err
-	}
-	// "ana:s3cret"
-	if req.Method != http.MethodConnect || req.Header.Get("Proxy-Authorization") != "Basic YW5hOnMzY3JldA==" {
-		_, _ = io.WriteString(c, "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
-		return "", errStranger
-	}
-	_, err = io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\n")
-	return req.Host, err
-}
-
 // acceptSOCKS speaks SOCKS5, for user "ana" with the password "s3cret", and addresses of IPv4.
 func acceptSOCKS(c net.Conn) (string, error) {
 	exchange := func(want, answer string) error {
@@ -111,7 +26,7 @@ func acceptSOCKS(c net.Conn) (string, error) {
 		}
 		if string(got) != want {
 			_, _ = io.WriteString(c, "\x01\x01")
-			return errStranger
+			return testkit.ErrStranger
 		}
 		_, err := io.WriteString(c, answer)
 		return err
@@ -133,33 +48,33 @@ func acceptSOCKS(c net.Conn) (string, error) {
 
 func TestProxy(t *testing.T) {
 	t.Parallel()
-	for scheme, accept := range map[string]func(net.Conn) (string, error){"http": acceptHTTP, "socks5": acceptSOCKS} {
+	for scheme, accept := range map[string]func(net.Conn) (string, error){"http": testkit.AcceptHTTP, "socks5": acceptSOCKS} {
 		t.Run(scheme, func(t *testing.T) {
 			t.Parallel()
 			h := newHost(t)
 			a := h.phone(t, number)
 			d := h.newSQLiteDriver(t)
-			p := newProxy(t, accept)
+			p := testkit.NewProxy(t, accept)
 			to := target("")
-			to.ProxyURL = scheme + "://ana:s3cret@" + p.addr
+			to.ProxyURL = scheme + "://ana:s3cret@" + p.Addr
 			l := open(t, d, to)
 			if err := a.ScanQR(soon(t), l.await(t, domain.LinkQR).Text); err != nil {
 				t.Fatal(err)
 			}
 			to.JID = l.await(t, domain.LinkPaired).JID
 			l.await(t, domain.LinkConnected)
-			if n, dials := p.tunnels.Load(), h.Stats().Dials; int(n) != dials || n < 2 {
+			if n, dials := p.Tunnels.Load(), h.Stats().Dials; int(n) != dials || n < 2 {
 				t.Errorf("%d connections, %d of them through the proxy", dials, n)
 			}
 			l.Close()
 
 			h.ResetStats()
-			p.refuse.Store(true)
+			p.Refuses.Store(true)
 			if e := open(t, d, to).await(t, domain.LinkDown); e.Reason != domain.ReasonProxyFailed || e.Err == nil {
 				t.Errorf("a proxy that fails: %+v", e)
 			}
-			p.refuse.Store(false)
-			to.ProxyURL = scheme + "://ana:wr0ng!@" + p.addr
+			p.Refuses.Store(false)
+			to.ProxyURL = scheme + "://ana:wr0ng!@" + p.Addr
 			e := open(t, d, to).await(t, domain.LinkDown)
 			if e.Reason != domain.ReasonProxyFailed || strings.Contains(e.Err.Error(), "wr0ng!") {
 				t.Errorf("a wrong password: %+v", e)
@@ -204,11 +119,11 @@ func TestProxiesThatAreNotPermitted(t *testing.T) {
 			t.Parallel()
 			h := newHost(t)
 			var called atomic.Int64
-			p := newProxy(t, func(net.Conn) (string, error) {
+			p := testkit.NewProxy(t, func(net.Conn) (string, error) {
 				called.Add(1)
-				return "", errStranger
+				return "", testkit.ErrStranger
 			})
-			_, port, err := net.SplitHostPort(p.addr)
+			_, port, err := net.SplitHostPort(p.Addr)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -218,12 +133,12 @@ func TestProxiesThatAreNotPermitted(t *testing.T) {
 					t.Errorf("judges %q", address)
 				}
 				judged.Add(1)
-				return errStranger
+				return testkit.ErrStranger
 			}))
 			to := target("")
 			to.ProxyURL = scheme + "://ana:s3cret@localhost:" + port
 			e := open(t, d, to).await(t, domain.LinkDown)
-			if e.Reason != domain.ReasonProxyFailed || !errors.Is(e.Err, errStranger) || strings.Contains(e.Err.Error(), "s3cret") {
+			if e.Reason != domain.ReasonProxyFailed || !errors.Is(e.Err, testkit.ErrStranger) || strings.Contains(e.Err.Error(), "s3cret") {
 				t.Errorf("down: %+v", e)
 			}
 			if n := called.Load(); n != 0 || judged.Load() == 0 || h.Stats().Dials != 0 {
@@ -257,13 +172,13 @@ func TestProxyThatHangs(t *testing.T) {
 			t.Parallel()
 			h := newHost(t)
 			reached := make(chan struct{}, 1)
-			p := newProxy(t, func(c net.Conn) (string, error) {
+			p := testkit.NewProxy(t, func(c net.Conn) (string, error) {
 				reached <- struct{}{}
 				_, err := io.Copy(io.Discard, c)
-				return "", errors.Join(err, errStranger)
+				return "", errors.Join(err, testkit.ErrStranger)
 			})
 			to := target("")
-			to.ProxyURL = scheme + "://" + p.addr
+			to.ProxyURL = scheme + "://" + p.Addr
 			l := open(t, h.newSQLiteDriver(t), to)
 			select {
 			case <-reached:
@@ -286,8 +201,8 @@ func TestProxyLoss(t *testing.T) {
 	d := h.newDriver(t, testkit.Database{Dir: t.TempDir()})
 	l, to := pair(t, d, a)
 	l.Close()
-	p := newProxy(t, acceptHTTP)
-	to.ProxyURL = "http://ana:s3cret@" + p.addr
+	p := testkit.NewProxy(t, testkit.AcceptHTTP)
+	to.ProxyURL = "http://ana:s3cret@" + p.Addr
 	through := open(t, d, to)
 	through.await(t, domain.LinkConnected)
 	h.fault(t, fakewa.Fault{Kind: fakewa.RefuseTCP})
