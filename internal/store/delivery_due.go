@@ -2,44 +2,67 @@ package store
 
 import (
 	"context"
-	"encoding/hex"
 	"encoding/json"
 
 	"github.com/pombal-api/pombal/internal/domain"
 )
 
 // dueColumns are what scanDue reads, of a delivery d and its event e.
-const dueColumns = `d.account_id, d.id, d.webhook_id, d.position, d.attempts, d.step, d.manual, d.next_at, d.created_at,
+const dueColumns = `d.account_id, d.webhook_id, d.position, d.attempts, d.step, d.manual, d.next_at, d.created_at,
     d.tried_at, d.took_ms, d.status_code, d.failure, e.id, e.instance_id, e.sequence, e.at, e.type, e.data`
 
-// dueDeliveries reads each lane in the order of an index, and each event by its key: the limits within keep
-// PostgreSQL from reading a whole table when it knows little about it. $4 has what to leave out, lane by lane.
+// dueDeliveries reads of each lane what is planned in the order of an index, what is new in that of the key, and each
+// event by its key: the limits within keep PostgreSQL from reading a whole table when it knows little about it. $4 has
+// the positions to leave out, lane by lane.
 var dueDeliveries = everywhere{
 	postgres: `
 SELECT ` + dueColumns + `
 FROM unnest($1::uuid[], $2::uuid[], $3::int[], $5::int[], $6::int[]) WITH ORDINALITY
     AS l (account_id, webhook_id, n, first, last, place)
 CROSS JOIN LATERAL (
-    SELECT * FROM deliveries AS d
-    WHERE d.account_id = l.account_id AND d.webhook_id = l.webhook_id AND d.state = 'waiting'
-        AND d.next_at <= statement_timestamp() AND d.id <> ALL (($4::uuid[])[l.first:l.last])
-    ORDER BY d.next_at, d.id LIMIT l.n
+    SELECT * FROM (
+        (SELECT * FROM deliveries AS d
+        WHERE d.account_id = l.account_id AND d.webhook_id = l.webhook_id AND d.next_at <= statement_timestamp()
+            AND d.position <> ALL (($4::bigint[])[l.first:l.last])
+        ORDER BY d.next_at, d.position LIMIT l.n)
+        UNION ALL
+        (SELECT * FROM deliveries AS d
+        WHERE d.account_id = l.account_id AND d.webhook_id = l.webhook_id AND d.position >= (
+                SELECT new_from FROM webhook_lanes AS w WHERE w.account_id = l.account_id AND w.webhook_id = l.webhook_id
+            ) AND d.next_at IS NULL AND d.state = 'waiting' AND d.position <> ALL (($4::bigint[])[l.first:l.last])
+        ORDER BY d.position LIMIT l.n)
+    ) AS d ORDER BY coalesce(d.next_at, d.created_at), d.position LIMIT l.n
 ) AS d
 CROSS JOIN LATERAL (
     SELECT * FROM events AS e WHERE e.account_id = d.account_id AND e.position = d.position LIMIT 1
 ) AS e
-ORDER BY l.place, d.next_at, d.id`,
+ORDER BY l.place, coalesce(d.next_at, d.created_at), d.position`,
 	sqlite: `
 SELECT ` + dueColumns + `
 FROM (
-    SELECT * FROM deliveries
-    WHERE account_id = CAST(?1 AS blob) AND webhook_id = CAST(?2 AS blob) AND state = 'waiting' AND next_at <= CAST(?3 AS integer)
-        AND id NOT IN (SELECT unhex(value) FROM json_each(?4))
-    ORDER BY next_at, id LIMIT ?5 + 0
-) AS d
-JOIN events AS e ON e.account_id = d.account_id AND e.position = d.position
-ORDER BY d.next_at, d.id`,
+    SELECT * FROM (
+        SELECT position, next_at AS at FROM deliveries
+        WHERE account_id = CAST(?1 AS blob) AND webhook_id = CAST(?2 AS blob) AND next_at <= CAST(?3 AS integer)
+            AND position NOT IN (SELECT value FROM json_each(?4))
+        ORDER BY next_at, position LIMIT ?5 + 0
+    )
+    UNION ALL
+    SELECT * FROM (
+        SELECT position, created_at FROM deliveries
+        WHERE account_id = CAST(?1 AS blob) AND webhook_id = CAST(?2 AS blob) AND position >= (` + newFromSQLite + `)
+            AND next_at IS NULL AND state = 'waiting' AND position NOT IN (SELECT value FROM json_each(?4))
+        ORDER BY position LIMIT ?5 + 0
+    )
+    ORDER BY at, position LIMIT ?5 + 0
+) AS p
+CROSS JOIN deliveries AS d ON d.account_id = CAST(?1 AS blob) AND d.webhook_id = CAST(?2 AS blob) AND d.position = p.position
+CROSS JOIN events AS e ON e.account_id = CAST(?1 AS blob) AND e.position = p.position
+ORDER BY p.at, p.position`,
 }
+
+// newFromSQLite is where new deliveries begin in the lane of account ?1 and webhook ?2.
+const newFromSQLite = `
+SELECT new_from FROM webhook_lanes WHERE account_id = CAST(?1 AS blob) AND webhook_id = CAST(?2 AS blob)`
 
 // DueDeliveries returns what is to be tried now, lane by lane in the order of the demands; within a lane what
 // waits longest comes first. It changes nothing: whoever has claimed the lane knows what it is trying.
@@ -59,12 +82,12 @@ func (s *Store) DueDeliveries(ctx context.Context, demands []domain.LaneDemand) 
 	}
 	for _, d := range demands {
 		before := due
-		except, err := exceptSQLite(d.Except)
+		except, err := json.Marshal(positionsOf(d.Except))
 		if err != nil {
 			return nil, err
 		}
 		err = s.each(ctx, dueDeliveries, func() { due = before }, add,
-			uid(d.Lane.Account), uid(d.Lane.Webhook), millisOf(now()), except, d.Limit)
+			uid(d.Lane.Account), uid(d.Lane.Webhook), millisOf(now()), string(except), d.Limit)
 		if err != nil {
 			return nil, err
 		}
@@ -74,13 +97,11 @@ func (s *Store) DueDeliveries(ctx context.Context, demands []domain.LaneDemand) 
 
 // dueParameters are those of PostgreSQL's dueDeliveries.
 func dueParameters(demands []domain.LaneDemand) []any {
-	except := uidArray{}
+	except := []int64{}
 	first, last := make([]int32, len(demands)), make([]int32, len(demands))
 	for i, d := range demands {
 		first[i] = int32(len(except) + 1)
-		for _, id := range d.Except {
-			except = append(except, uid(id))
-		}
+		except = append(except, positionsOf(d.Except)...)
 		last[i] = int32(len(except))
 	}
 	return []any{
@@ -91,26 +112,22 @@ func dueParameters(demands []domain.LaneDemand) []any {
 	}
 }
 
-// exceptSQLite spells ids as a JSON array of hexadecimal digits.
-func exceptSQLite(ids []domain.ID) (string, error) {
-	digits := make([]string, len(ids))
-	for i, id := range ids {
-		digits[i] = hex.EncodeToString(id[:])
-	}
-	text, err := json.Marshal(digits)
-	return string(text), err
+func positionsOf(deliveries []domain.ID) []int64 {
+	return listOf(deliveries, func(id *domain.ID) int64 { return positionOf(*id) })
 }
 
 func scanDue(row scanned) (d domain.Delivery, err error) {
-	var account, id, webhook, event, instance uid
+	var account, webhook, event, instance uid
 	var next, created, tried, at millis
 	var took int64
 	var failure optional
 	var data blob
-	err = row.Scan(&account, &id, &webhook, &d.Event.Position, &d.Attempts, &d.Step, &d.Manual, &next, &created,
+	err = row.Scan(&account, &webhook, &d.Event.Position, &d.Attempts, &d.Step, &d.Manual, &next, &created,
 		&tried, &took, &d.Last.StatusCode, &failure, &event, &instance, &d.Event.Sequence, &at, &d.Event.Type, &data)
-	d.AccountID, d.ID, d.WebhookID = domain.ID(account), domain.ID(id), domain.ID(webhook)
-	d.State, d.NextAt, d.CreatedAt = domain.DeliveryWaiting, next.time(), created.time()
+	d.AccountID, d.WebhookID = domain.ID(account), domain.ID(webhook)
+	d.ID = deliveryID(created.time(), d.Event.Position, d.WebhookID)
+	d.State, d.CreatedAt = domain.DeliveryWaiting, created.time()
+	d.NextAt = nextAttempt(string(d.State), next, created).time()
 	d.Last.Number, d.Last.At, d.Last.Took = d.Attempts, tried.time(), ofMillis(took)
 	d.Last.Failure = domain.FailureCode(failure)
 	d.Event.AccountID, d.Event.ID, d.Event.InstanceID = d.AccountID, domain.ID(event), domain.ID(instance)

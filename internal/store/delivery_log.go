@@ -1,7 +1,9 @@
 package store
 
 import (
+	"cmp"
 	"context"
+	"slices"
 
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
@@ -17,7 +19,8 @@ func (a *Account) Deliveries(
 ) ([]domain.Delivery, domain.PageInfo, error) {
 	return pageOf(ctx, a.s, a.wall(), func(sc scope) ([]domain.Delivery, domain.PageInfo, error) {
 		var info domain.PageInfo
-		if err := findLane(sc, webhook); err != nil {
+		lane, err := findLane(sc, webhook)
+		if err != nil {
 			return nil, info, err
 		}
 		query, found, err := filterDeliveries(sc, f)
@@ -25,10 +28,14 @@ func (a *Account) Deliveries(
 			return nil, info, err
 		}
 		if p.After != nil {
-			query = append(query, condition{"id < ?", []any{exactID(p.After.ID)}})
+			query = append(query, condition{"position < ?", []any{positionOf(p.After.ID)}})
 		}
-		var rows []deliveryRow
-		if err = logOf(sc, webhook, query).Limit(p.Limit + 1).Find(&rows).Error; err != nil {
+		read := readLog
+		if f.State == domain.DeliveryWaiting {
+			read = readWaiting
+		}
+		rows, err := read(sc, lane, query, p.Limit+1)
+		if err != nil {
 			return nil, info, err
 		}
 		info.HasMore = len(rows) > p.Limit
@@ -42,27 +49,62 @@ func (a *Account) Deliveries(
 	})
 }
 
-// logOf are the deliveries of a webhook that meet conditions, newest first.
-func logOf(sc scope, webhook domain.ID, conditions []clause.Expression) *gorm.DB {
-	query := sc.rows(&deliveryRow{}).Select(listedDelivery()).Where(eq("webhook_id", uid(webhook)))
+// readLog returns at most limit deliveries of a lane that meet conditions, newest first.
+func readLog(sc scope, lane laneRow, conditions []clause.Expression, limit int) (rows []deliveryRow, err error) {
+	return rows, logOf(sc, lane, conditions).Clauses(newestFirst()).Limit(limit).Find(&rows).Error
+}
+
+// readWaiting is readLog for deliveries that wait, which may be few among many: what is planned has an index, and what is new
+// comes last.
+func readWaiting(sc scope, lane laneRow, conditions []clause.Expression, limit int) ([]deliveryRow, error) {
+	var rows, others []deliveryRow
+	if err := newOf(sc, lane, conditions).Limit(limit).Find(&rows).Error; err != nil {
+		return nil, err
+	}
+	if err := plannedOf(sc, lane, conditions).Limit(limit).Find(&others).Error; err != nil {
+		return nil, err
+	}
+	rows = append(rows, others...)
+	slices.SortFunc(rows, func(a, b deliveryRow) int { return cmp.Compare(b.Position, a.Position) })
+	return rows[:min(len(rows), limit)], nil
+}
+
+func newOf(sc scope, lane laneRow, conditions []clause.Expression) *gorm.DB {
+	isNew := condition{"position >= ? AND next_at IS NULL", []any{lane.NewFrom}}
+	return logOf(sc, lane, conditions).Where(isNew).Clauses(newestFirst())
+}
+
+func plannedOf(sc scope, lane laneRow, conditions []clause.Expression) *gorm.DB {
+	return logOf(sc, lane, conditions).Where(condition{"next_at IS NOT NULL", nil}).Clauses(clause.OrderBy{Expression: sortedNewestFirst{}})
+}
+
+// sortedNewestFirst is newestFirst as no index has it: where little matches, planners would rather read the whole log in the
+// order of the key than sort.
+type sortedNewestFirst struct{}
+
+// Build writes the clause. It is part of GORM's clause.Expression.
+func (sortedNewestFirst) Build(builder clause.Builder) { _, _ = builder.WriteString("+position DESC") }
+
+// logOf starts a statement on the deliveries of a lane that meet conditions.
+func logOf(sc scope, lane laneRow, conditions []clause.Expression) *gorm.DB {
+	query := sc.rows(&deliveryRow{}).Select(listedDelivery()).Where(eq("webhook_id", lane.WebhookID))
 	for _, c := range conditions {
 		query = query.Where(c)
 	}
-	return query.Clauses(newestFirst())
+	return query
 }
 
-// newestFirst is the order of creation, in which ids grow.
+// newestFirst is the order of events, latest first.
 func newestFirst() clause.OrderBy {
-	order := ascending("id")
+	order := ascending("position")
 	order.Columns[0].Desc = true
 	return order
 }
 
 // findLane looks for a webhook; each has a lane.
-func findLane(sc scope, webhook domain.ID) error {
-	var row laneRow
-	err := sc.rows(&row).Select("webhook_id").Where(eq("webhook_id", uid(webhook))).Take(&row).Error
-	return orNotFound(err, domain.WebhookNotFound)
+func findLane(sc scope, webhook domain.ID) (row laneRow, err error) {
+	err = sc.rows(&row).Select("webhook_id", "new_from").Where(eq("webhook_id", uid(webhook))).Take(&row).Error
+	return row, orNotFound(err, domain.WebhookNotFound)
 }
 
 // filterDeliveries returns the conditions of a filter; found is false when nothing can match them.
@@ -75,8 +117,8 @@ func filterDeliveries(sc scope, f domain.DeliveryFilter) (query []clause.Express
 	}
 	switch f.State {
 	case "":
-	case domain.DeliveryWaiting: // as the partial index deliveries_waiting says it
-		query = append(query, condition{"state = 'waiting'", nil})
+	case domain.DeliveryWaiting:
+		query = append(query, eq("state", string(f.State)))
 	case domain.DeliveryExhausted: // which has a failure always: so deliveries_failed finds the few there may be
 		query = append(query, condition{"failure IS NOT NULL", nil}, eq("state", string(f.State)))
 	case domain.DeliveryDelivered:
@@ -121,16 +163,16 @@ func (a *Account) Delivery(ctx context.Context, webhook, id domain.ID) (domain.D
 	var d domain.Delivery
 	var attempts []domain.Attempt
 	err := a.s.snapshot(ctx, a.wall(), func(sc scope) error {
-		if err := findLane(sc, webhook); err != nil {
+		if _, err := findLane(sc, webhook); err != nil {
 			return err
 		}
 		var row deliveryRow
-		err := sc.rows(&row).Where(eq("id", uid(id))).Where(eq("webhook_id", uid(webhook))).Take(&row).Error
-		if err != nil {
+		if err := findDelivery(sc, webhook, id).Take(&row).Error; err != nil {
 			return orNotFound(err, domain.DeliveryNotFound)
 		}
 		var event eventRow
-		if err = sc.rows(&event).Where(eq("position", row.Position)).Take(&event).Error; err != nil {
+		err := sc.rows(&event).Where(eq("position", row.Position)).Take(&event).Error
+		if err != nil {
 			return err
 		}
 		d = row.domain()
@@ -147,11 +189,17 @@ func (a *Account) Delivery(ctx context.Context, webhook, id domain.ID) (domain.D
 	return d, attempts, nil
 }
 
+// findDelivery starts a statement on a delivery.
+func findDelivery(sc scope, webhook, id domain.ID) *gorm.DB {
+	return sc.rows(&deliveryRow{}).Where(eq("webhook_id", uid(webhook))).Where(eq("position", positionIn(webhook, id))).
+		Where(eq("created_at", madeAt(id)))
+}
+
 // attemptsOf returns all attempts of a delivery, oldest first. The latest one is in the delivery, unless its webhook
 // was disabled after it.
 func attemptsOf(sc scope, d *deliveryRow) ([]domain.Attempt, error) {
 	var rows []attemptRow
-	err := sc.rows(&attemptRow{}).Where(eq("webhook_id", d.WebhookID)).Where(eq("delivery_id", d.ID)).
+	err := sc.rows(&attemptRow{}).Where(eq("webhook_id", d.WebhookID)).Where(eq("position", d.Position)).
 		Clauses(ascending("number")).Find(&rows).Error
 	attempts := listOf(rows, (*attemptRow).domain)
 	if d.Attempts > len(attempts) {

@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"gorm.io/gorm/clause"
+	"gorm.io/gorm"
 
 	"github.com/pombal-api/pombal/internal/domain"
 )
@@ -20,7 +20,7 @@ func (a *Account) Replay(ctx context.Context, webhook, delivery domain.ID, at ti
 		if err != nil {
 			return err
 		}
-		n, err := replay(sc, lane, at, eq("id", uid(delivery)))
+		n, err := replay(sc, lane, at, findDelivery(sc, webhook, delivery))
 		if err == nil && n == 0 {
 			return domain.DeliveryNotFound()
 		}
@@ -32,59 +32,57 @@ func (a *Account) Replay(ctx context.Context, webhook, delivery domain.ID, at ti
 // waits after a failure. It returns how many deliveries there are; when it ends early, those that were put back
 // remain so. CodeWebhookNotFound, CodeWebhookDisabled.
 func (a *Account) ReplayFailed(ctx context.Context, webhook domain.ID, since, at time.Time) (int, error) {
-	total := 0
-	from := condition{"id >= ?", []any{firstDeliveryID(since)}}
-	for {
-		var last *deliveryRow
-		n, err := change(ctx, a.s, a.wall(), func(sc scope) (n int, err error) {
-			last, n, err = a.s.replayBatch(sc, webhook, from, at)
-			return n, err
-		})
-		total += n
-		if err != nil || last == nil {
+	after, err := load(ctx, a.s, a.wall(), func(sc scope) (int64, error) { return lastFailedBefore(sc, webhook, since) })
+	for total := 0; ; {
+		var more bool
+		if err == nil {
+			var n int
+			n, err = change(ctx, a.s, a.wall(), func(sc scope) (n int, err error) {
+				more, n, err = a.s.replayBatch(sc, webhook, &after, at)
+				return n, err
+			})
+			total += n
+		}
+		if err != nil || !more {
 			return total, err
 		}
-		from = condition{"id > ?", []any{exactID(last.ID)}}
 	}
 }
 
-// firstDeliveryID comes before the ids of all deliveries that were made at a moment or later.
-func firstDeliveryID(at time.Time) (first exactID) {
-	if millisOf(at) > 0 {
-		id := domain.NewID(at)
-		copy(first[:6], id[:])
+// lastFailedBefore returns the position of the latest failed delivery from before a moment, 0 for none. It reads those that
+// came later only.
+func lastFailedBefore(sc scope, webhook domain.ID, since time.Time) (int64, error) {
+	var rows []deliveryRow
+	err := failedOf(sc, webhook).Select("position").Where(condition{"created_at < ?", []any{millisOf(since)}}).
+		Clauses(newestFirst()).Limit(1).Find(&rows).Error
+	if err != nil || len(rows) == 0 {
+		return 0, err
 	}
-	return first
+	return rows[0].Position, nil
 }
 
-// replayBatch replays the next failed deliveries and returns the last one, nil when there are no more.
-func (s *Store) replayBatch(sc scope, webhook domain.ID, from condition, at time.Time) (*deliveryRow, int, error) {
+// failedOf starts a statement on the deliveries of a webhook whose latest attempt failed.
+func failedOf(sc scope, webhook domain.ID) *gorm.DB {
+	return sc.rows(&deliveryRow{}).Where(eq("webhook_id", uid(webhook))).Where(condition{"failure IS NOT NULL", nil})
+}
+
+// replayBatch replays the next failed deliveries, behind which it moves after. It reports whether there may be more.
+func (s *Store) replayBatch(sc scope, webhook domain.ID, after *int64, at time.Time) (more bool, n int, err error) {
 	lane, err := activeLane(sc, webhook)
 	if err != nil {
-		return nil, 0, err
+		return false, 0, err
 	}
 	var rows []deliveryRow
 	open := in("state", []any{string(domain.DeliveryWaiting), string(domain.DeliveryExhausted)})
-	err = sc.rows(&deliveryRow{}).Select("id").Where(eq("webhook_id", lane.WebhookID)).
-		Where(condition{"failure IS NOT NULL", nil}).Where(open).Where(from).
-		Clauses(ascending("id")).Limit(replayBatch).Find(&rows).Error
+	behind := condition{"position > ?", []any{*after}}
+	err = failedOf(sc, webhook).Select("position").Where(open).Where(behind).
+		Clauses(ascending("position")).Limit(replayBatch).Find(&rows).Error
 	if err != nil || len(rows) == 0 {
-		return nil, 0, err
+		return false, 0, err
 	}
-	n, err := replay(sc, lane, at, s.idAmong(listOf(rows, func(r *deliveryRow) uid { return r.ID })))
-	return &rows[len(rows)-1], n, err
-}
-
-// idAmong is the condition that an id is one of the list.
-func (s *Store) idAmong(ids uidArray) clause.Expression {
-	if s.pool != nil {
-		return condition{"id = ANY(?)", []any{ids}}
-	}
-	values := make([]any, len(ids))
-	for i, id := range ids {
-		values[i] = id
-	}
-	return in("id", values)
+	*after = rows[len(rows)-1].Position
+	n, err = replay(sc, lane, at, failedOf(sc, webhook).Where(open).Where(behind).Where(lte("position", *after)))
+	return true, n, err
 }
 
 // activeLane locks the lane of an active webhook: nobody settles, gives it back, disables it or makes something
@@ -102,8 +100,8 @@ func activeLane(sc scope, webhook domain.ID) (row laneRow, err error) {
 }
 
 // replay makes deliveries of a locked lane due, and the lane with them. It returns how many there were.
-func replay(sc scope, lane laneRow, at time.Time, which clause.Expression) (int, error) {
-	update := sc.rows(&deliveryRow{}).Where(eq("webhook_id", lane.WebhookID)).Where(which).Updates(map[string]any{
+func replay(sc scope, lane laneRow, at time.Time, which *gorm.DB) (int, error) {
+	update := which.Updates(map[string]any{
 		"state": string(domain.DeliveryWaiting), "step": 0, "manual": true, "next_at": millisOf(at),
 	})
 	if update.Error != nil || update.RowsAffected == 0 {

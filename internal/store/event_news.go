@@ -31,17 +31,18 @@ func eventsByPlace(events []domain.Event) map[eventPlace]*domain.Event {
 	return byPlace
 }
 
-// scan takes a new delivery of one of the events: its account, its webhook, its id, its event's position, and when it
-// was made, which is when it is due.
+// scan takes a new delivery of one of the events: its account, its webhook, its event's position, and when it was
+// made, which is when it is due.
 func (n *news) scan(row scanned, events map[eventPlace]*domain.Event) error {
-	var account, webhook, id uid
+	var account, webhook uid
 	var position int64
 	var at millis
-	if err := row.Scan(&account, &webhook, &id, &position, &at); err != nil {
+	if err := row.Scan(&account, &webhook, &position, &at); err != nil {
 		return err
 	}
 	n.due = append(n.due, domain.Delivery{
-		AccountID: domain.ID(account), ID: domain.ID(id), WebhookID: domain.ID(webhook), Event: *events[eventPlace{account, position}],
+		AccountID: domain.ID(account), ID: deliveryID(at.time(), position, domain.ID(webhook)), WebhookID: domain.ID(webhook),
+		Event: *events[eventPlace{account, position}],
 		State: domain.DeliveryWaiting, NextAt: at.time(), CreatedAt: at.time(),
 	})
 	return nil

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
 
 	"github.com/pombal-api/pombal/internal/domain"
 	"github.com/pombal-api/pombal/internal/testkit"
@@ -33,7 +34,8 @@ func plannedEvents(t *testing.T, f wallFixture) []plannedText {
 			if err != nil {
 				t.Fatal(err)
 			}
-			return logOf(sc, f.mine, conditions).Limit(9)
+			lane := laneRow{WebhookID: uid(f.mine)}
+			return logOf(sc, lane, conditions).Clauses(newestFirst()).Limit(9)
 		})
 	}
 	one, two := []domain.ID{f.mine}, []domain.ID{f.mine, f.theirs}
@@ -53,14 +55,15 @@ func plannedEvents(t *testing.T, f wallFixture) []plannedText {
 		}),
 			[]string{"event_heads_pkey"}, []string{"sqlite_autoindex_event_heads_1 (account_id=? AND instance_id=?)"}},
 		{"old events", text(func(sc scope) *gorm.DB {
-			return sweepable(sc.with(wall{pass: passSweep}), 0, millisOf(now())).Limit(9)
-		}), []string{"Index Scan using events_by_age", "deliveries_of_event", "event_heads_pkey"},
-			[]string{"events_by_age (at<?)", "deliveries_of_event (account_id=? AND position=?)", "event_heads_1 (account_id=? AND instance_id=?)"}},
-		{"more old events", text(func(sc scope) *gorm.DB {
-			return sweepable(sc.with(wall{pass: passSweep}), 1, millisOf(now())).Limit(9)
-		}), []string{"Index Scan using events_by_age"}, []string{"events_by_age (at>? AND at<?)"}},
-		{"what waits", filtered(domain.DeliveryFilter{State: domain.DeliveryWaiting}),
-			[]string{"deliveries_waiting"}, nil}, // SQLite prefers to sort nothing
+			return sweepable(sc.with(wall{pass: passSweep}), exactID{}, millisOf(now())).Limit(9)
+		}), []string{"Index Scan using events_by_id", "deliveries_of_event", "event_heads_pkey"},
+			[]string{"events_by_id (id>? AND id<?)", "deliveries_of_event (event_id=?)", "event_heads_1 (account_id=? AND instance_id=?)"}},
+		{"what is planned", text(func(sc scope) *gorm.DB {
+			return plannedOf(sc, laneRow{WebhookID: uid(f.mine)}, []clause.Expression{eq("state", "waiting")}).Limit(9)
+		}), []string{"deliveries_planned"}, []string{"deliveries_planned (account_id=? AND webhook_id=?"}},
+		{"what is new", text(func(sc scope) *gorm.DB {
+			return newOf(sc, laneRow{WebhookID: uid(f.mine), NewFrom: 5}, []clause.Expression{eq("state", "waiting")}).Limit(9)
+		}), []string{"deliveries_pkey"}, []string{"sqlite_autoindex_deliveries_1 (account_id=? AND webhook_id=? AND position>?)"}},
 		{"what is exhausted", filtered(domain.DeliveryFilter{State: domain.DeliveryExhausted}),
 			[]string{"Index Scan Backward using deliveries_failed"}, []string{"deliveries_failed (account_id=? AND webhook_id=?)"}},
 		{"what failed", filtered(domain.DeliveryFilter{Failed: true}),
@@ -100,8 +103,9 @@ func TestEventPlans_Postgres(t *testing.T) {
 		`INSERT INTO events (account_id, position, id, instance_id, sequence, at, type, data)
 			SELECT account_id, row_number() OVER (PARTITION BY account_id), gen_random_uuid(), i.id, n, now() - n * interval '1 minute', 1, '{}'
 			FROM instances i, generate_series(1, 10) n`,
-		`INSERT INTO deliveries (account_id, id, webhook_id, position, created_at, next_at, took_ms, status_code, attempts, step, manual, state)
-			SELECT account_id, gen_random_uuid(), instance_id, position, at, at, 0, 0, 0, 0, false, CASE position % 20 WHEN 0 THEN 'waiting' ELSE 'delivered' END
+		`INSERT INTO deliveries (account_id, webhook_id, position, event_id, created_at, next_at, took_ms, status_code, attempts, step, manual, state)
+			SELECT account_id, instance_id, position, id, at, CASE position % 20 WHEN 0 THEN at END, 0, 0, 0, 0, false,
+				CASE position % 20 WHEN 0 THEN 'waiting' ELSE 'delivered' END
 			FROM events`,
 		`VACUUM ANALYZE`,
 		`SET plan_cache_mode = force_generic_plan`,

@@ -51,19 +51,19 @@ WITH clock AS MATERIALIZED (
     INSERT INTO events (account_id, position, id, instance_id, sequence, at, type, data)
     SELECT account_id, position, id, instance_id, sequence, at, type, data FROM given
 ), fan AS (
-    INSERT INTO deliveries (account_id, id, webhook_id, position, created_at, next_at, took_ms, status_code, attempts, step, manual, state)
-    SELECT account_id, ` + deliveryIDPostgres + `, webhook_id, position, clock.at, clock.at, 0, 0, 0, 0, false, 'waiting'
+    INSERT INTO deliveries (account_id, webhook_id, position, event_id, created_at, took_ms, status_code, attempts, step, manual, state)
+    SELECT account_id, webhook_id, position, id, clock.at, 0, 0, 0, 0, false, 'waiting'
     FROM clock, (
-        SELECT account_id, position, webhook_id, row_number() OVER (PARTITION BY account_id, position, url ORDER BY of_instance, webhook_id) AS place
+        SELECT account_id, position, id, webhook_id, row_number() OVER (PARTITION BY account_id, position, url ORDER BY of_instance, webhook_id) AS place
         FROM (
-            SELECT e.account_id, e.position, w.id AS webhook_id, w.url, w.of_instance FROM given AS e
+            SELECT e.account_id, e.position, e.id, w.id AS webhook_id, w.url, w.of_instance FROM given AS e
             CROSS JOIN LATERAL (SELECT * FROM webhooks AS w WHERE w.account_id = e.account_id AND w.instance_id IS NULL OFFSET 0) AS w` + eventMatch + `
             UNION ALL
-            SELECT e.account_id, e.position, w.id AS webhook_id, w.url, w.of_instance FROM given AS e
+            SELECT e.account_id, e.position, e.id, w.id AS webhook_id, w.url, w.of_instance FROM given AS e
             CROSS JOIN LATERAL (SELECT * FROM webhooks AS w WHERE w.account_id = e.account_id AND w.instance_id = e.instance_id OFFSET 0) AS w` + eventMatch + `
         ) AS every
     ) AS m WHERE place = 1
-    RETURNING account_id, webhook_id, id, position, created_at
+    RETURNING account_id, webhook_id, position, created_at
 ), held AS (
     SELECT l.account_id, l.webhook_id, l.due_at FROM (SELECT DISTINCT account_id, webhook_id FROM fan ORDER BY account_id, webhook_id) AS f
     CROSS JOIN LATERAL (
@@ -74,11 +74,7 @@ WITH clock AS MATERIALIZED (
     UPDATE webhook_lanes AS l SET due_at = clock.at FROM held, clock
     WHERE l.account_id = held.account_id AND l.webhook_id = held.webhook_id AND (held.due_at IS NULL OR held.due_at > clock.at)
 )
-SELECT account_id, webhook_id, id, position, created_at FROM fan`
-
-	// deliveryIDPostgres makes ids that sort like their events.
-	deliveryIDPostgres = `(lpad(to_hex((extract(epoch FROM clock.at) * 1000)::bigint), 12, '0') || '7' || lpad(to_hex((position >> 14) & 4095), 3, '0')
-            || to_hex(32768 | (position & 16383)) || right(gen_random_uuid()::text, 12))::uuid`
+SELECT account_id, webhook_id, position, created_at FROM fan`
 
 	eventMatch = ` WHERE w.status = 'active' AND (w.events & e.type) <> 0`
 )

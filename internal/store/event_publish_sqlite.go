@@ -3,11 +3,9 @@ package store
 import (
 	"cmp"
 	"context"
-	"encoding/binary"
 	"encoding/hex"
 	"slices"
 	"strconv"
-	"time"
 
 	"gorm.io/gorm"
 
@@ -37,8 +35,8 @@ SELECT given.key, w.id, w.url, w.of_instance FROM json_each(?1) AS given CROSS J
 	matchSQL = ` WHERE w.status = 'active' AND (w.events & (value ->> 2)) <> 0`
 
 	insertDeliverySQLite crossing = `
-INSERT INTO deliveries (account_id, id, webhook_id, position, created_at, next_at, took_ms, status_code, attempts, step, manual, state)
-VALUES (?1, ?2, ?3, ?4, ?5, ?5, 0, 0, 0, 0, false, 'waiting')`
+INSERT INTO deliveries (account_id, webhook_id, position, event_id, created_at, took_ms, status_code, attempts, step, manual, state)
+VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, 0, 0, false, 'waiting')`
 
 	// dueLanesSQLite takes [account, webhook].
 	dueLanesSQLite crossing = `
@@ -109,10 +107,11 @@ func fanOutOnSQLite(ctx context.Context, tx gorm.ConnPool, to *news, events []do
 	at := now()
 	for _, t := range targets {
 		d := domain.Delivery{
-			AccountID: t.event.AccountID, ID: deliveryID(at, t.event.Position), WebhookID: t.webhook, Event: *t.event,
+			AccountID: t.event.AccountID, ID: deliveryID(at, t.event.Position, t.webhook), WebhookID: t.webhook, Event: *t.event,
 			State: domain.DeliveryWaiting, NextAt: at, CreatedAt: at,
 		}
-		if _, err = insert.ExecContext(ctx, uid(d.AccountID), uid(d.ID), uid(d.WebhookID), d.Event.Position, millisOf(at)); err != nil {
+		_, err = insert.ExecContext(ctx, uid(d.AccountID), uid(d.WebhookID), d.Event.Position, uid(d.Event.ID), millisOf(at))
+		if err != nil {
 			return err
 		}
 		lanes.row().id(d.AccountID).id(d.WebhookID)
@@ -160,14 +159,6 @@ func compareBools(a, b bool) int {
 		return -1
 	}
 	return 1
-}
-
-// deliveryID returns an id that sorts by the time, then like the event. deliveryIDPostgres does the same.
-func deliveryID(at time.Time, position int64) domain.ID {
-	id := domain.NewID(at)
-	binary.BigEndian.PutUint16(id[6:], 0x7000|uint16(position>>14)&0xfff)
-	binary.BigEndian.PutUint16(id[8:], 0x8000|uint16(position)&0x3fff)
-	return id
 }
 
 // jsonList is a list of rows of ids, in hexadecimal digits, and numbers.

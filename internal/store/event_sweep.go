@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -13,7 +14,7 @@ import (
 // gone wait for nothing.
 const nothingWaits = `NOT EXISTS (
     SELECT 1 FROM deliveries AS d JOIN webhooks AS w ON w.account_id = d.account_id AND w.id = d.webhook_id
-    WHERE d.account_id = events.account_id AND d.position = events.position AND d.state = 'waiting')`
+    WHERE d.event_id = events.id AND d.account_id = events.account_id AND d.state = 'waiting')`
 
 // notTheLatest is the condition that an event is not the latest one of its account. Who has seen that one can still say
 // so, however long nothing happens, and goes on behind it.
@@ -23,12 +24,14 @@ const notTheLatest = `events.position IS DISTINCT FROM (
 // Deliveries go first: one that is replayed at the same time stays, and so does its event.
 const (
 	dropDeliveriesPostgres = `
-DELETE FROM deliveries WHERE account_id = $1 AND position = ANY ($2)
+DELETE FROM deliveries WHERE account_id = $1 AND event_id = ANY ($2)
     AND (state <> 'waiting' OR NOT EXISTS (SELECT FROM webhooks AS w WHERE w.account_id = $1 AND w.id = deliveries.webhook_id))`
 	dropEventsPostgres = `
 DELETE FROM events WHERE account_id = $1 AND position = ANY ($2)
-    AND NOT EXISTS (SELECT FROM deliveries AS d WHERE d.account_id = $1 AND d.position = events.position)`
-	dropEventSQLite = `DELETE FROM events WHERE account_id = ?1 AND position = ?2`
+    AND NOT EXISTS (SELECT FROM deliveries AS d WHERE d.account_id = $1 AND d.event_id = events.id)`
+
+	dropDeliveriesSQLite = `DELETE FROM deliveries WHERE account_id = ?1 AND event_id = ?2`
+	dropEventSQLite      = `DELETE FROM events WHERE account_id = ?1 AND position = ?2`
 )
 
 // eventBatch is small, as each event may take many deliveries and attempts with it.
@@ -37,14 +40,14 @@ const eventBatch = 100
 // sweepEvents removes the events of before a time, except those that wait to be delivered and the latest of each
 // account.
 func (s *Store) sweepEvents(ctx context.Context, before millis) (removed int, err error) {
-	var from, last millis // what stays is looked at once, not in each batch again
+	var from, last exactID // what stays is looked at once, not in each batch again
 	for {
 		n, err := change(ctx, s, wall{pass: passSweep}, func(sc scope) (int, error) {
 			var rows []eventRow
 			if err := sweepable(sc, from, before).Limit(eventBatch).Find(&rows).Error; err != nil || len(rows) == 0 {
 				return 0, err
 			}
-			last = rows[len(rows)-1].At
+			last = exactID(rows[len(rows)-1].ID)
 			return dropEvents(sc, rows)
 		})
 		removed += n
@@ -55,20 +58,24 @@ func (s *Store) sweepEvents(ctx context.Context, before millis) (removed int, er
 	}
 }
 
-// sweepable are the events of a time that are to be removed, oldest first.
-func sweepable(sc scope, from, before millis) *gorm.DB {
-	query := sc.all(&eventRow{}).Select("account_id", "position", "at").Where(lte("at", before))
-	if from != 0 {
-		query = query.Where(condition{"at >= ?", []any{from}})
-	}
-	return query.Where(condition{nothingWaits, nil}).Where(condition{notTheLatest, nil}).Clauses(ascending("at"))
+// sweepable are the events from before a time that are to be removed, after one of them, oldest first.
+func sweepable(sc scope, after exactID, before millis) *gorm.DB {
+	query := sc.all(&eventRow{}).Select("account_id", "position", "id").Where(condition{"id > ? AND id < ?", []any{after, firstID(before)}})
+	return query.Where(condition{nothingWaits, nil}).Where(condition{notTheLatest, nil}).Clauses(ascending("id"))
+}
+
+// firstID comes before all ids from a time, and after those from before it.
+func firstID(at millis) (first exactID) {
+	id := domain.NewID(at.time())
+	copy(first[:6], id[:])
+	return first
 }
 
 // dropEvents removes events account by account, and returns how many were there.
 func dropEvents(sc scope, rows []eventRow) (n int, err error) {
-	byAccount := map[domain.ID][]int64{}
+	byAccount := map[domain.ID][]eventRow{}
 	for _, r := range rows {
-		byAccount[domain.ID(r.AccountID)] = append(byAccount[domain.ID(r.AccountID)], r.Position)
+		byAccount[domain.ID(r.AccountID)] = append(byAccount[domain.ID(r.AccountID)], r)
 	}
 	accounts := make([]domain.ID, 0, len(byAccount))
 	for id := range byAccount {
@@ -76,8 +83,8 @@ func dropEvents(sc scope, rows []eventRow) (n int, err error) {
 	}
 	slices.SortFunc(accounts, compareIDs)
 	for _, id := range accounts {
-		slices.Sort(byAccount[id])
-		some, err := dropPositions(sc.with(wall{account: id}), byAccount[id])
+		slices.SortFunc(byAccount[id], func(a, b eventRow) int { return cmp.Compare(a.Position, b.Position) })
+		some, err := dropEventsOf(sc.with(wall{account: id}), byAccount[id])
 		if err != nil {
 			return 0, err
 		}
@@ -86,16 +93,20 @@ func dropEvents(sc scope, rows []eventRow) (n int, err error) {
 	return n, nil
 }
 
-func dropPositions(sc scope, positions []int64) (n int, err error) {
+// dropEventsOf removes events of the account that sc is bound to, with their deliveries.
+func dropEventsOf(sc scope, rows []eventRow) (n int, err error) {
 	if isPostgres(sc) {
-		if err := execByHand(sc, dropDeliveriesPostgres, positions); err != nil {
+		if err := execByHand(sc, dropDeliveriesPostgres, uidArray(listOf(rows, func(r *eventRow) uid { return r.ID }))); err != nil {
 			return 0, err
 		}
-		some, err := countByHand(sc, dropEventsPostgres, positions)
+		some, err := countByHand(sc, dropEventsPostgres, listOf(rows, func(r *eventRow) int64 { return r.Position }))
 		return int(some), err
 	}
-	for _, position := range positions {
-		some, err := countByHand(sc, dropEventSQLite, position)
+	for _, r := range rows {
+		if err := execByHand(sc, dropDeliveriesSQLite, r.ID); err != nil {
+			return 0, err
+		}
+		some, err := countByHand(sc, dropEventSQLite, r.Position)
 		if err != nil {
 			return 0, err
 		}
@@ -107,7 +118,12 @@ func dropPositions(sc scope, positions []int64) (n int, err error) {
 // sweepDisabled ends what waits for disabled webhooks, where the one who disabled them could not finish.
 func (s *Store) sweepDisabled(ctx context.Context) error {
 	const somethingWaits = `EXISTS (
-    SELECT 1 FROM deliveries AS d WHERE d.account_id = webhooks.account_id AND d.webhook_id = webhooks.id AND d.state = 'waiting')`
+    SELECT 1 FROM deliveries AS d
+    WHERE d.account_id = webhooks.account_id AND d.webhook_id = webhooks.id AND d.next_at IS NOT NULL
+) OR EXISTS (
+    SELECT 1 FROM webhook_lanes AS l
+    JOIN deliveries AS d ON d.account_id = l.account_id AND d.webhook_id = l.webhook_id AND d.position >= l.new_from
+    WHERE l.account_id = webhooks.account_id AND l.webhook_id = webhooks.id AND d.next_at IS NULL AND d.state = 'waiting')`
 	hooks, err := load(ctx, s, wall{pass: passSweep}, func(sc scope) (rows []webhookRow, err error) {
 		query := sc.all(&webhookRow{}).Select("account_id", "id").Where(eq("status", string(domain.WebhookDisabled)))
 		return rows, query.Where(condition{somethingWaits, nil}).Find(&rows).Error

@@ -116,9 +116,12 @@ func arePlain(columns []clause.Column) bool {
 }
 
 func isPlainOrder(order clause.OrderBy) bool {
-	if order.Expression != nil {
-		_, ours := order.Expression.(pageOrder)
-		return ours
+	switch order.Expression.(type) {
+	case nil:
+	case pageOrder, sortedNewestFirst:
+		return true
+	default:
+		return false
 	}
 	return !slices.ContainsFunc(order.Columns, func(c clause.OrderByColumn) bool { return c.Column.Raw })
 }

@@ -55,15 +55,15 @@ func (f *fixture) publish(t testing.TB, account, webhook domain.ID, first int64,
 	var events, deliveries []string
 	a, w := f.sqlID(account), f.sqlID(webhook)
 	for i, due := range next {
-		ids[i] = domain.NewID(at(i)) // ids sort like the deliveries
-		position := first + int64(i)
-		events = append(events, fmt.Sprintf("(%s, %d, %s, 0, %s, 1, %s)", a, position, f.sqlID(domain.NewID(time.Now())), f.sqlTime(at(0)), f.sqlBytes("{}")))
-		deliveries = append(deliveries, fmt.Sprintf("(%s, %s, %s, %d, %s, %s, 0, 0, 0, 0, false, 'waiting')",
-			a, f.sqlID(ids[i]), w, position, f.sqlTime(at(i)), f.sqlTime(due)))
+		position, event := first+int64(i), f.sqlID(domain.NewID(time.Now()))
+		ids[i] = store.DeliveryID(at(i), position, webhook)
+		events = append(events, fmt.Sprintf("(%s, %d, %s, 0, %s, 1, %s)", a, position, event, f.sqlTime(at(0)), f.sqlBytes("{}")))
+		deliveries = append(deliveries, fmt.Sprintf("(%s, %s, %d, %s, %s, %s, 0, 0, 0, 0, false, 'waiting')",
+			a, w, position, event, f.sqlTime(at(i)), f.sqlTime(due)))
 	}
 	execSQL(t, f, []string{
 		`INSERT INTO events (account_id, position, id, sequence, at, type, data) VALUES ` + strings.Join(events, ", "),
-		`INSERT INTO deliveries (account_id, id, webhook_id, position, created_at, next_at, took_ms, status_code, attempts, step, manual, state)
+		`INSERT INTO deliveries (account_id, webhook_id, position, event_id, created_at, next_at, took_ms, status_code, attempts, step, manual, state)
 		VALUES ` + strings.Join(deliveries, ", "),
 		`UPDATE webhook_lanes SET due_at = ` + f.sqlTime(next[0]) + ` WHERE account_id = ` + a + ` AND webhook_id = ` + w,
 	})

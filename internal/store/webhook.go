@@ -253,17 +253,36 @@ func idleLane(sc scope, id domain.ID) error {
 
 // freshLane forgets the failures of a lane, and lets it be looked at if anything waits in it.
 func freshLane(sc scope, id domain.ID) error {
-	var waiting []deliveryRow
-	err := sc.rows(&deliveryRow{}).Select("next_at").Where(eq("webhook_id", uid(id))).Where(condition{"state = 'waiting'", nil}).
-		Clauses(ascending("next_at")).Limit(1).Find(&waiting).Error
+	columns := map[string]any{"paused_until": millis(0), "failures": 0}
+	first, err := firstWaiting(sc, id)
 	if err != nil {
 		return err
 	}
-	columns := map[string]any{"paused_until": millis(0), "failures": 0}
-	if len(waiting) > 0 {
-		columns["due_at"] = waiting[0].Next
+	if first != nil {
+		columns["due_at"] = nextAttempt(first.State, first.Next, first.Created)
 	}
 	return sc.rows(&laneRow{}).Where(eq("webhook_id", uid(id))).Updates(columns).Error
+}
+
+// firstWaiting returns a delivery of a locked lane that waits: one that is new, or else the one that is planned next; nil for none.
+func firstWaiting(sc scope, id domain.ID) (*deliveryRow, error) {
+	var lane laneRow
+	if err := sc.rows(&lane).Select("new_from").Where(eq("webhook_id", uid(id))).Take(&lane).Error; err != nil {
+		return nil, err
+	}
+	of := func() *gorm.DB {
+		return sc.rows(&deliveryRow{}).Select("state", "next_at", "created_at").Where(eq("webhook_id", uid(id))).Limit(1)
+	}
+	var rows []deliveryRow
+	isNew := condition{"next_at IS NULL AND state = 'waiting' AND position >= ?", []any{lane.NewFrom}}
+	err := of().Where(isNew).Clauses(ascending("position")).Find(&rows).Error
+	if err == nil && len(rows) == 0 {
+		err = of().Where(condition{"next_at IS NOT NULL", nil}).Clauses(ascending("next_at")).Find(&rows).Error
+	}
+	if err != nil || len(rows) == 0 {
+		return nil, err
+	}
+	return &rows[0], nil
 }
 
 // DeleteWebhook removes a webhook. Its log goes with the events. CodeWebhookNotFound, CodeWebhookOfInstance.

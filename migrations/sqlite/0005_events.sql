@@ -22,10 +22,10 @@ CREATE TABLE events (
     data        blob          NOT NULL,
     PRIMARY KEY (account_id, position)
 );
--- By the id alone: ids grow with time, so that the entries of all accounts go to the end, rather than to a page for each.
+-- By the id alone: ids grow with time, so that the entries of all accounts go to the end, rather than to a page for each,
+-- and those of before a time come first.
 CREATE INDEX events_by_id ON events (id);
 CREATE INDEX events_of_instance ON events (account_id, instance_id, position) WHERE instance_id IS NOT NULL;
-CREATE INDEX events_by_age ON events (at);
 
 CREATE TABLE webhooks (
     account_id                 blob           NOT NULL REFERENCES accounts (id),
@@ -70,6 +70,9 @@ CREATE TABLE webhook_lanes (
     lease_until timestamp,
     paused_until timestamp,
     failures    integer        NOT NULL,
+    -- No delivery of an earlier event is new. A new one waits for its first attempt: it has no next_at, and is in no index
+    -- but that of the key. Whoever has the row locked may move this.
+    new_from    integer        NOT NULL DEFAULT 0,
     PRIMARY KEY (account_id, webhook_id),
     FOREIGN KEY (account_id, webhook_id) REFERENCES webhooks (account_id, id) ON DELETE CASCADE
 );
@@ -77,46 +80,48 @@ CREATE INDEX webhook_lanes_due ON webhook_lanes (due_at) WHERE due_at IS NOT NUL
 CREATE INDEX webhook_lanes_of_worker ON webhook_lanes (worker_id) WHERE worker_id IS NOT NULL;
 
 -- One event for one webhook. Those of a webhook that is gone go with their events: to remove a million of them
--- at once, with the webhook, would take longer than a statement may. Ids sort by created_at.
+-- at once, with the webhook, would take longer than a statement may. No foreign key says so: it would need an index by
+-- account and position, with a page to write for each delivery, where that by the event's id has one for many.
 CREATE TABLE deliveries (
-    account_id  blob           NOT NULL,
-    id          blob           NOT NULL,
-    webhook_id  blob           NOT NULL,
-    position    integer         NOT NULL,
-    created_at  timestamp NOT NULL,
-    next_at     timestamp,
+    account_id   blob           NOT NULL,
+    webhook_id   blob           NOT NULL,
+    position     integer        NOT NULL,
+    event_id     blob           NOT NULL,
+    created_at   timestamp      NOT NULL,
+    -- Of an attempt that was planned, or asked for.
+    next_at      timestamp,
     -- Of the latest attempt; response is the beginning of its answer.
-    tried_at    timestamp,
-    took_ms     integer        NOT NULL,
-    status_code integer        NOT NULL,
-    attempts    integer        NOT NULL,
-    step        integer        NOT NULL,
-    manual      boolean        NOT NULL,
-    state       text           NOT NULL CHECK (state IN ('waiting', 'delivered', 'exhausted')),
-    failure     text,
-    tried_manual boolean       NOT NULL DEFAULT false,
-    response    blob,
-    PRIMARY KEY (account_id, webhook_id, id),
-    FOREIGN KEY (account_id, position) REFERENCES events (account_id, position) ON DELETE CASCADE
+    tried_at     timestamp,
+    took_ms      integer        NOT NULL,
+    status_code  integer        NOT NULL,
+    attempts     integer        NOT NULL,
+    step         integer        NOT NULL,
+    manual       boolean        NOT NULL,
+    state        text           NOT NULL CHECK (state IN ('waiting', 'delivered', 'exhausted')),
+    failure      text,
+    tried_manual boolean        NOT NULL DEFAULT false,
+    response     blob,
+    PRIMARY KEY (account_id, webhook_id, position),
+    CHECK (next_at IS NULL OR state = 'waiting')
 );
-CREATE INDEX deliveries_waiting ON deliveries (account_id, webhook_id, next_at, id) WHERE state = 'waiting';
-CREATE INDEX deliveries_failed ON deliveries (account_id, webhook_id, id) WHERE failure IS NOT NULL;
-CREATE INDEX deliveries_of_event ON deliveries (account_id, position);
+CREATE INDEX deliveries_planned ON deliveries (account_id, webhook_id, next_at, position) WHERE next_at IS NOT NULL;
+CREATE INDEX deliveries_failed ON deliveries (account_id, webhook_id, position) WHERE failure IS NOT NULL;
+CREATE INDEX deliveries_of_event ON deliveries (event_id);
 
 -- The HTTP requests of a delivery before the latest one, which is in the delivery itself: most have only one.
 CREATE TABLE delivery_attempts (
     account_id  blob           NOT NULL,
     webhook_id  blob           NOT NULL,
-    delivery_id blob           NOT NULL,
+    position    integer        NOT NULL,
     number      integer        NOT NULL,
-    at          timestamp NOT NULL,
+    at          timestamp      NOT NULL,
     took_ms     integer        NOT NULL,
     status_code integer        NOT NULL,
     manual      boolean        NOT NULL,
     failure     text,
     response    blob,
-    PRIMARY KEY (account_id, webhook_id, delivery_id, number),
-    FOREIGN KEY (account_id, webhook_id, delivery_id) REFERENCES deliveries (account_id, webhook_id, id) ON DELETE CASCADE
+    PRIMARY KEY (account_id, webhook_id, position, number),
+    FOREIGN KEY (account_id, webhook_id, position) REFERENCES deliveries (account_id, webhook_id, position) ON DELETE CASCADE
 );
 
 CREATE TABLE inbound_webhooks (
