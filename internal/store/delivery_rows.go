@@ -27,7 +27,6 @@ type deliveryRow struct {
 	AccountID  uid      `gorm:"column:account_id;primaryKey"`
 	WebhookID  uid      `gorm:"column:webhook_id;primaryKey"`
 	Position   int64    `gorm:"column:position;primaryKey;autoIncrement:false"`
-	EventID    uid      `gorm:"column:event_id"`
 	Created    millis   `gorm:"column:created_at"`
 	Next       millis   `gorm:"column:next_at"`
 	Tried      millis   `gorm:"column:tried_at"`

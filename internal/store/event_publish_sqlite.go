@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/hex"
+	"errors"
 	"slices"
 	"strconv"
 
@@ -35,7 +36,7 @@ SELECT given.key, w.id, w.url, w.of_instance FROM json_each(?1) AS given CROSS J
 	matchSQL = ` WHERE w.status = 'active' AND (w.events & (value ->> 2)) <> 0`
 
 	insertDeliverySQLite crossing = `
-INSERT INTO deliveries (account_id, webhook_id, position, event_id, created_at, took_ms, status_code, attempts, step, manual, state)
+INSERT INTO deliveries (number, account_id, webhook_id, position, created_at, took_ms, status_code, attempts, step, manual, state)
 VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, 0, 0, false, 'waiting')`
 
 	// dueLanesSQLite takes [account, webhook].
@@ -65,10 +66,12 @@ func publishOnSQLite(sc scope, all []*joinedPublication) error {
 	if err != nil {
 		return noAccount(translated(sc, err))
 	}
-	var events []domain.Event
+	var events []numberedEvent
 	for _, a := range all {
 		heads[a.account].place(a.events)
-		events = append(events, a.events...)
+		for i := range a.events {
+			events = append(events, numberedEvent{Event: &a.events[i]})
+		}
 	}
 	if err = insertEventsSQLite(ctx, tx, events); err != nil {
 		return translated(sc, err)
@@ -76,7 +79,17 @@ func publishOnSQLite(sc scope, all []*joinedPublication) error {
 	return translated(sc, fanOutOnSQLite(ctx, tx, sc.news, events))
 }
 
-func insertEventsSQLite(ctx context.Context, tx gorm.ConnPool, events []domain.Event) error {
+// numberedEvent is an event with its number among those of all accounts.
+type numberedEvent struct {
+	*domain.Event
+	number int64
+}
+
+// deliveriesPerEvent are the numbers of deliveries that are kept for each event: no event has so many webhooks.
+const deliveriesPerEvent = 64
+
+// insertEventsSQLite adds events, and fills in their numbers.
+func insertEventsSQLite(ctx context.Context, tx gorm.ConnPool, events []numberedEvent) error {
 	insert, err := prepareSQLite(ctx, tx, insertEventSQLite)
 	if err != nil {
 		return err
@@ -84,8 +97,11 @@ func insertEventsSQLite(ctx context.Context, tx gorm.ConnPool, events []domain.E
 	defer func() { _ = insert.Close() }()
 	for i := range events {
 		e := &events[i]
-		_, err = insert.ExecContext(ctx, uid(e.AccountID), e.Position, uid(e.ID), uid(e.InstanceID), e.Sequence, millisOf(e.At), int64(e.Type), e.Data)
+		result, err := insert.ExecContext(ctx, uid(e.AccountID), e.Position, uid(e.ID), uid(e.InstanceID), e.Sequence, millisOf(e.At), int64(e.Type), e.Data)
 		if err != nil {
+			return err
+		}
+		if e.number, err = result.LastInsertId(); err != nil {
 			return err
 		}
 	}
@@ -93,7 +109,7 @@ func insertEventsSQLite(ctx context.Context, tx gorm.ConnPool, events []domain.E
 }
 
 // fanOutOnSQLite adds the deliveries of events, and makes their lanes due.
-func fanOutOnSQLite(ctx context.Context, tx gorm.ConnPool, to *news, events []domain.Event) error {
+func fanOutOnSQLite(ctx context.Context, tx gorm.ConnPool, to *news, events []numberedEvent) error {
 	targets, err := targetsSQLite(ctx, tx, events)
 	if err != nil || len(targets) == 0 {
 		return err
@@ -104,13 +120,20 @@ func fanOutOnSQLite(ctx context.Context, tx gorm.ConnPool, to *news, events []do
 	}
 	defer func() { _ = insert.Close() }()
 	var lanes jsonList
-	at := now()
-	for _, t := range targets {
+	at, place := now(), int64(0)
+	for i, t := range targets {
+		if place++; i == 0 || targets[i-1].event.number != t.event.number {
+			place = 0
+		}
+		if place == deliveriesPerEvent {
+			return errors.New("store: an event has more webhooks than there are numbers for")
+		}
 		d := domain.Delivery{
-			AccountID: t.event.AccountID, ID: deliveryID(at, t.event.Position, t.webhook), WebhookID: t.webhook, Event: *t.event,
+			AccountID: t.event.AccountID, ID: deliveryID(at, t.event.Position, t.webhook), WebhookID: t.webhook, Event: *t.event.Event,
 			State: domain.DeliveryWaiting, NextAt: at, CreatedAt: at,
 		}
-		_, err = insert.ExecContext(ctx, uid(d.AccountID), uid(d.WebhookID), d.Event.Position, uid(d.Event.ID), millisOf(at))
+		number := t.event.number*deliveriesPerEvent + place
+		_, err = insert.ExecContext(ctx, number, uid(d.AccountID), uid(d.WebhookID), d.Event.Position, millisOf(at))
 		if err != nil {
 			return err
 		}
@@ -122,14 +145,14 @@ func fanOutOnSQLite(ctx context.Context, tx gorm.ConnPool, to *news, events []do
 
 // target is a webhook that wants an event.
 type target struct {
-	event      *domain.Event
+	event      numberedEvent
 	webhook    domain.ID
 	url        string
 	ofInstance bool
 }
 
 // targetsSQLite returns the webhooks that want the events: of those with the same URL one, rather not the instance's own.
-func targetsSQLite(ctx context.Context, tx gorm.ConnPool, events []domain.Event) ([]target, error) {
+func targetsSQLite(ctx context.Context, tx gorm.ConnPool, events []numberedEvent) ([]target, error) {
 	var list jsonList
 	for i := range events {
 		list.row().id(events[i].AccountID).id(events[i].InstanceID).number(int64(events[i].Type))
@@ -140,15 +163,15 @@ func targetsSQLite(ctx context.Context, tx gorm.ConnPool, events []domain.Event)
 		var webhook uid
 		var t target
 		err := row.Scan(&i, &webhook, &t.url, &t.ofInstance)
-		t.event, t.webhook = &events[i], domain.ID(webhook)
+		t.event, t.webhook = events[i], domain.ID(webhook)
 		targets = append(targets, t)
 		return err
 	}, list.text())
 	slices.SortFunc(targets, func(a, b target) int {
-		return cmp.Or(compareIDs(a.event.AccountID, b.event.AccountID), cmp.Compare(a.event.Position, b.event.Position), cmp.Compare(a.url, b.url),
+		return cmp.Or(cmp.Compare(a.event.number, b.event.number), cmp.Compare(a.url, b.url),
 			compareBools(a.ofInstance, b.ofInstance), compareIDs(a.webhook, b.webhook))
 	})
-	return slices.CompactFunc(targets, func(a, b target) bool { return a.event == b.event && a.url == b.url }), err
+	return slices.CompactFunc(targets, func(a, b target) bool { return a.event.number == b.event.number && a.url == b.url }), err
 }
 
 func compareBools(a, b bool) int {

@@ -12,9 +12,14 @@ import (
 
 // nothingWaits is the condition that no delivery of an event waits for its next attempt. Those of a webhook that is
 // gone wait for nothing.
-const nothingWaits = `NOT EXISTS (
+const (
+	nothingWaits = `NOT EXISTS (
     SELECT 1 FROM deliveries AS d JOIN webhooks AS w ON w.account_id = d.account_id AND w.id = d.webhook_id
-    WHERE d.event_id = events.id AND d.account_id = events.account_id AND d.state = 'waiting')`
+    WHERE d.state = 'waiting' AND `
+	nothingWaitsPostgres = nothingWaits + `d.account_id = events.account_id AND d.event_id = events.id)`
+	// The signs keep SQLite from looking through the whole account instead.
+	nothingWaitsSQLite = nothingWaits + `+d.account_id = events.account_id AND d.number BETWEEN 64 * events.number AND 64 * events.number + 63)`
+)
 
 // notTheLatest is the condition that an event is not the latest one of its account. Who has seen that one can still say
 // so, however long nothing happens, and goes on behind it.
@@ -30,8 +35,10 @@ DELETE FROM deliveries WHERE account_id = $1 AND event_id = ANY ($2)
 DELETE FROM events WHERE account_id = $1 AND position = ANY ($2)
     AND NOT EXISTS (SELECT FROM deliveries AS d WHERE d.account_id = $1 AND d.event_id = events.id)`
 
-	dropDeliveriesSQLite = `DELETE FROM deliveries WHERE account_id = ?1 AND event_id = ?2`
-	dropEventSQLite      = `DELETE FROM events WHERE account_id = ?1 AND position = ?2`
+	dropDeliveriesSQLite = `
+DELETE FROM deliveries WHERE +account_id = ?1 AND number BETWEEN (SELECT 64 * number FROM events AS e WHERE e.account_id = ?1 AND e.position = ?2)
+        AND (SELECT 64 * number + 63 FROM events AS e WHERE e.account_id = ?1 AND e.position = ?2)`
+	dropEventSQLite = `DELETE FROM events WHERE account_id = ?1 AND position = ?2`
 )
 
 // eventBatch is small, as each event may take many deliveries and attempts with it.
@@ -61,7 +68,12 @@ func (s *Store) sweepEvents(ctx context.Context, before millis) (removed int, er
 // sweepable are the events from before a time that are to be removed, after one of them, oldest first.
 func sweepable(sc scope, after exactID, before millis) *gorm.DB {
 	query := sc.all(&eventRow{}).Select("account_id", "position", "id").Where(condition{"id > ? AND id < ?", []any{after, firstID(before)}})
-	return query.Where(condition{nothingWaits, nil}).Where(condition{notTheLatest, nil}).Clauses(ascending("id"))
+	if isPostgres(sc) {
+		query = query.Where(condition{nothingWaitsPostgres, nil})
+	} else {
+		query = query.Where(condition{nothingWaitsSQLite, nil})
+	}
+	return query.Where(condition{notTheLatest, nil}).Clauses(ascending("id"))
 }
 
 // firstID comes before all ids from a time, and after those from before it.
@@ -103,7 +115,7 @@ func dropEventsOf(sc scope, rows []eventRow) (n int, err error) {
 		return int(some), err
 	}
 	for _, r := range rows {
-		if err := execByHand(sc, dropDeliveriesSQLite, r.ID); err != nil {
+		if err := execByHand(sc, dropDeliveriesSQLite, r.Position); err != nil {
 			return 0, err
 		}
 		some, err := countByHand(sc, dropEventSQLite, r.Position)

@@ -48,6 +48,21 @@ func (f *fixture) sqlBytes(text string) string {
 	return `'\x` + hex.EncodeToString([]byte(text)) + "'"
 }
 
+// eventColumn and ofEvent are how a delivery is known to be of an event.
+func (f *fixture) eventColumn() string {
+	if f.Dialect() == store.DialectSQLite {
+		return "number"
+	}
+	return "event_id"
+}
+
+func (f *fixture) ofEvent() string {
+	if f.Dialect() == store.DialectSQLite {
+		return "64 * e.number"
+	}
+	return "e.id"
+}
+
 // positions counts the events of a test's accounts, which its tests add one after another.
 func (f *fixture) publish(t testing.TB, account, webhook domain.ID, first int64, next ...time.Time) []domain.ID {
 	t.Helper()
@@ -58,12 +73,12 @@ func (f *fixture) publish(t testing.TB, account, webhook domain.ID, first int64,
 		position, event := first+int64(i), f.sqlID(domain.NewID(time.Now()))
 		ids[i] = store.DeliveryID(at(i), position, webhook)
 		events = append(events, fmt.Sprintf("(%s, %d, %s, 0, %s, 1, %s)", a, position, event, f.sqlTime(at(0)), f.sqlBytes("{}")))
-		deliveries = append(deliveries, fmt.Sprintf("(%s, %s, %d, %s, %s, %s, 0, 0, 0, 0, false, 'waiting')",
-			a, w, position, event, f.sqlTime(at(i)), f.sqlTime(due)))
+		deliveries = append(deliveries, fmt.Sprintf("((SELECT %s FROM events AS e WHERE account_id = %s AND position = %d), %s, %s, %d, %s, %s, 0, 0, 0, 0, false, 'waiting')",
+			f.ofEvent(), a, position, a, w, position, f.sqlTime(at(i)), f.sqlTime(due)))
 	}
 	execSQL(t, f, []string{
 		`INSERT INTO events (account_id, position, id, sequence, at, type, data) VALUES ` + strings.Join(events, ", "),
-		`INSERT INTO deliveries (account_id, webhook_id, position, event_id, created_at, next_at, took_ms, status_code, attempts, step, manual, state)
+		`INSERT INTO deliveries (` + f.eventColumn() + `, account_id, webhook_id, position, created_at, next_at, took_ms, status_code, attempts, step, manual, state)
 		VALUES ` + strings.Join(deliveries, ", "),
 		`UPDATE webhook_lanes SET due_at = ` + f.sqlTime(next[0]) + ` WHERE account_id = ` + a + ` AND webhook_id = ` + w,
 	})

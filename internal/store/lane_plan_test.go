@@ -98,7 +98,7 @@ func plannedLanes() []struct {
 		{"due", dueDeliveries.postgres, dueDeliveries.sqlite, ids + `, ` + ids + `, '{10}', '{}', '{1}', '{0}'`, []any{id, id, millis(1), "[]", 10},
 			[]string{"Index Scan using deliveries_planned", "Index Scan using deliveries_pkey", "webhook_lanes_pkey", "events_pkey"},
 			[]string{"deliveries_planned (account_id=? AND webhook_id=? AND next_at<?)", "sqlite_autoindex_deliveries_1 (account_id=? AND webhook_id=? AND position>?)",
-				"sqlite_autoindex_events_1", "sqlite_autoindex_webhook_lanes_1"}},
+				"events_in_order", "sqlite_autoindex_webhook_lanes_1"}},
 		{"apply", applyPostgres, applySQLite, ids + `, ` + ids + `, '{1}', '{1}', '{now}', '{1}', '{200}', '{f}', '{""}', '{""}', '{delivered}', '{1}', '{null}'`,
 			[]any{id, id, 1, 1, millis(1), 1, 200, "", "delivered", 1, millis(1), true, false, id},
 			[]string{"deliveries_pkey", "Tid Scan on deliveries"}, []string{"sqlite_autoindex_deliveries_1"}},

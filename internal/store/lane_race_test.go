@@ -134,7 +134,6 @@ func (f *fixture) publishInOne(t testing.TB, db *sql.DB, webhook domain.ID, posi
 // position, or the one after the last.
 func (f *fixture) publishIn(t testing.TB, tx *sql.Tx, webhook domain.ID, position int64) error {
 	a, w, now := f.sqlID(f.account.ID), f.sqlID(webhook), f.sqlTime(time.Now().Add(-time.Second))
-	event := f.sqlID(domain.NewID(at(0)))
 	head := fmt.Sprintf(`INSERT INTO event_heads AS h (account_id, instance_id, last) VALUES (%s, %s, %d)
 		ON CONFLICT (account_id, instance_id) DO UPDATE SET last = h.last + 1 RETURNING last`, a, a, position)
 	if err := tx.QueryRowContext(t.Context(), head).Scan(&position); err != nil {
@@ -142,9 +141,10 @@ func (f *fixture) publishIn(t testing.TB, tx *sql.Tx, webhook domain.ID, positio
 	}
 	for _, s := range []string{
 		fmt.Sprintf("INSERT INTO events (account_id, position, id, sequence, at, type, data) VALUES (%s, %d, %s, 0, %s, 1, %s)",
-			a, position, event, now, f.sqlBytes("{}")),
-		fmt.Sprintf(`INSERT INTO deliveries (account_id, webhook_id, position, event_id, created_at, took_ms, status_code, attempts, step, manual, state)
-			VALUES (%s, %s, %d, %s, %s, 0, 0, 0, 0, false, 'waiting')`, a, w, position, event, now),
+			a, position, f.sqlID(domain.NewID(at(0))), now, f.sqlBytes("{}")),
+		fmt.Sprintf(`INSERT INTO deliveries (%s, account_id, webhook_id, position, created_at, took_ms, status_code, attempts, step, manual, state)
+			SELECT %s, account_id, %s, position, %s, 0, 0, 0, 0, false, 'waiting' FROM events AS e WHERE account_id = %s AND position = %d`,
+			f.eventColumn(), f.ofEvent(), w, now, a, position),
 		fmt.Sprintf(`UPDATE webhook_lanes SET due_at = CASE WHEN due_at < %s THEN due_at ELSE %s END WHERE account_id = %s AND webhook_id = %s`, now, now, a, w),
 	} {
 		if _, err := tx.ExecContext(t.Context(), s); err != nil {

@@ -80,8 +80,7 @@ CREATE INDEX webhook_lanes_due ON webhook_lanes (due_at) WHERE due_at IS NOT NUL
 CREATE INDEX webhook_lanes_of_worker ON webhook_lanes (worker_id) WHERE worker_id IS NOT NULL;
 
 -- One event for one webhook. Those of a webhook that is gone go with their events: to remove a million of them
--- at once, with the webhook, would take longer than a statement may. No foreign key says so: it would need an index by
--- account and position, with a page to write for each delivery, where that by the event's id has one for many.
+-- at once, with the webhook, would take longer than a statement may.
 CREATE TABLE deliveries (
     account_id   uuid           NOT NULL,
     webhook_id   uuid           NOT NULL,
@@ -106,6 +105,7 @@ CREATE TABLE deliveries (
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02);
 CREATE INDEX deliveries_planned ON deliveries (account_id, webhook_id, next_at, position) WHERE next_at IS NOT NULL;
 CREATE INDEX deliveries_failed ON deliveries (account_id, webhook_id, position) WHERE failure IS NOT NULL;
+-- By the event's id, which grows with time. By account and position it would look like the key to the planner.
 CREATE INDEX deliveries_of_event ON deliveries (event_id);
 
 -- The HTTP requests of a delivery before the latest one, which is in the delivery itself: most have only one.

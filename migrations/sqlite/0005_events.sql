@@ -11,7 +11,9 @@ CREATE TABLE event_heads (
 
 -- What happened. Append only; the sweep removes what is older than the retention. The account has a row in
 -- event_heads, which refers to it: to look that up again for each event would be in vain.
+-- number counts the events of all accounts.
 CREATE TABLE events (
+    number      integer PRIMARY KEY,
     account_id  blob           NOT NULL,
     position    integer         NOT NULL,
     id          blob           NOT NULL,
@@ -19,13 +21,14 @@ CREATE TABLE events (
     sequence    integer         NOT NULL,
     at          timestamp NOT NULL,
     type        integer        NOT NULL,
-    data        blob          NOT NULL,
-    PRIMARY KEY (account_id, position)
+    data        blob          NOT NULL
 );
+-- Also what events are filtered by, so that those of one instance, or of some types, are found without reading the others. An
+-- index of them by themselves would have another page to write for each event.
+CREATE INDEX events_in_order ON events (account_id, position, type, instance_id);
 -- By the id alone: ids grow with time, so that the entries of all accounts go to the end, rather than to a page for each,
 -- and those of before a time come first.
 CREATE INDEX events_by_id ON events (id);
-CREATE INDEX events_of_instance ON events (account_id, instance_id, position) WHERE instance_id IS NOT NULL;
 
 CREATE TABLE webhooks (
     account_id                 blob           NOT NULL REFERENCES accounts (id),
@@ -80,13 +83,13 @@ CREATE INDEX webhook_lanes_due ON webhook_lanes (due_at) WHERE due_at IS NOT NUL
 CREATE INDEX webhook_lanes_of_worker ON webhook_lanes (worker_id) WHERE worker_id IS NOT NULL;
 
 -- One event for one webhook. Those of a webhook that is gone go with their events: to remove a million of them
--- at once, with the webhook, would take longer than a statement may. No foreign key says so: it would need an index by
--- account and position, with a page to write for each delivery, where that by the event's id has one for many.
+-- at once, with the webhook, would take longer than a statement may. No foreign key says so: it would need an index with
+-- another page to write for each delivery. Those of an event are known by number, which begins at 64 times the event's.
 CREATE TABLE deliveries (
+    number       integer PRIMARY KEY,
     account_id   blob           NOT NULL,
     webhook_id   blob           NOT NULL,
     position     integer        NOT NULL,
-    event_id     blob           NOT NULL,
     created_at   timestamp      NOT NULL,
     -- Of an attempt that was planned, or asked for.
     next_at      timestamp,
@@ -101,12 +104,11 @@ CREATE TABLE deliveries (
     failure      text,
     tried_manual boolean        NOT NULL DEFAULT false,
     response     blob,
-    PRIMARY KEY (account_id, webhook_id, position),
+    UNIQUE (account_id, webhook_id, position),
     CHECK (next_at IS NULL OR state = 'waiting')
 );
 CREATE INDEX deliveries_planned ON deliveries (account_id, webhook_id, next_at, position) WHERE next_at IS NOT NULL;
 CREATE INDEX deliveries_failed ON deliveries (account_id, webhook_id, position) WHERE failure IS NOT NULL;
-CREATE INDEX deliveries_of_event ON deliveries (event_id);
 
 -- The HTTP requests of a delivery before the latest one, which is in the delivery itself: most have only one.
 CREATE TABLE delivery_attempts (
