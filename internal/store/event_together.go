@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -36,7 +37,7 @@ type publication struct {
 // publications lets publications take turns: all of them at first, then those of each account.
 type publications struct {
 	joined turns[*publication]
-	before int // how many were joined in the turn before
+	before atomic.Int64 // how many were joined in the turn before
 
 	mu       sync.Mutex
 	accounts map[domain.ID]*publishing // those with callers
@@ -93,11 +94,11 @@ func (s *Store) publishTogether(ctx context.Context, account domain.ID, events [
 
 // takeJoined takes what may be published at once, after others have had the time to join.
 func (p *publications) takeJoined(next func() (*publication, bool)) []*publication {
-	if p.before > 1 {
-		p.joined.gather(p.before, gatherTime)
+	if before := p.before.Load(); before > 1 {
+		p.joined.gather(int(before), gatherTime)
 	}
 	all := takeSome(next)
-	p.before = len(all)
+	p.before.Store(int64(len(all)))
 	return all
 }
 

@@ -15,6 +15,9 @@ const (
 	// groupSize and groupTime bound how much a transaction takes in: the first one waits for the last.
 	groupSize = 64
 	groupTime = 5 * time.Millisecond
+	// companyTime is how long a patient work waits for another one to share its transaction with, while events are published
+	// one after another: the next are about to come.
+	companyTime = 3 * time.Millisecond
 )
 
 // groupedWrite is a piece of work for the writer.
@@ -28,10 +31,13 @@ type groupedWrite struct {
 	panicked any
 }
 
-// writeGrouped runs do in a transaction that it may share.
-func (s *Store) writeGrouped(ctx context.Context, w wall, do func(scope) error) error {
+// writeGrouped runs do in a transaction that it may share. Patient is a change that nobody waits for.
+func (s *Store) writeGrouped(ctx context.Context, w wall, patient bool, do func(scope) error) error {
 	work := &groupedWrite{ctx: ctx, wall: w, do: do}
 	err := s.writes.do(ctx, work, func(next func() (*groupedWrite, bool)) {
+		if patient && s.publications.before.Load() > 1 {
+			s.writes.gather(1, companyTime)
+		}
 		(&group{s: s, ctx: context.WithoutCancel(ctx)}).run(next) //nolint:contextcheck // each work brings its own
 	})
 	switch {

@@ -149,7 +149,7 @@ func (s *Store) transact(ctx context.Context, w wall, do func(scope) error) erro
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	if s.pool == nil {
-		return s.writeGrouped(ctx, w, do)
+		return s.writeGrouped(ctx, w, false, do)
 	}
 	return repeated(ctx, func() (done bool, err error) {
 		err = s.writer.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
