@@ -12,10 +12,10 @@ import (
 // Parameters are cast where rows are looked for: bare ones SQLite would compare with the conditions of partial indexes,
 // and plan anew whenever they are others.
 const (
-	// laneSQLite takes [account, webhook].
+	// laneSQLite takes rows of an account and a webhook.
 	laneSQLite crossing = `
 SELECT l.account_id, l.webhook_id, l.epoch, w.failing_since FROM json_each(?1) AS given
-CROSS JOIN webhook_lanes AS l ON l.account_id = unhex(given.value ->> 0) AND l.webhook_id = unhex(given.value ->> 1)
+CROSS JOIN webhook_lanes AS l ON l.account_id = ` + listedFirst + ` AND l.webhook_id = ` + listedSecond + `
 CROSS JOIN webhooks AS w ON w.account_id = l.account_id AND w.id = l.webhook_id`
 
 	// applySQLite has in ?12 whether the delivery stays as it is if it was replayed meanwhile.
@@ -83,9 +83,9 @@ func (t sqliteSettling) tx() (context.Context, gorm.ConnPool) {
 func (t sqliteSettling) lock(touches []touch) (map[laneID]held, error) {
 	ctx, tx := t.tx()
 	lanes := make(map[laneID]held, len(touches))
-	var list jsonList
+	var list hexList
 	for _, x := range touches {
-		list.row().id(x.account).id(x.webhook)
+		list.add(x.account, x.webhook)
 	}
 	err := eachInTx(ctx, tx, laneSQLite, func(row scanned) error {
 		var account, webhook uid
