@@ -7,7 +7,7 @@ CREATE TABLE event_heads (
     instance_id blob   NOT NULL,
     last        integer NOT NULL,
     PRIMARY KEY (account_id, instance_id)
-);
+) WITHOUT ROWID;
 
 -- What happened. Append only; the sweep removes what is older than the retention. The account has a row in
 -- event_heads, which refers to it: to look that up again for each event would be in vain.
@@ -57,7 +57,7 @@ CREATE TABLE webhooks (
     FOREIGN KEY (account_id, instance_id) REFERENCES instances (account_id, id) ON DELETE CASCADE
 );
 CREATE INDEX webhooks_by_creation ON webhooks (account_id, created_at, id);
-CREATE INDEX webhooks_of_instance ON webhooks (account_id, instance_id);
+CREATE INDEX webhooks_of_instance ON webhooks (account_id, instance_id, status, events, of_instance, url, id);
 CREATE UNIQUE INDEX webhooks_own ON webhooks (account_id, instance_id) WHERE of_instance;
 CREATE INDEX webhooks_failing ON webhooks (failing_since) WHERE failing_since IS NOT NULL;
 
@@ -78,7 +78,7 @@ CREATE TABLE webhook_lanes (
     new_from    integer        NOT NULL DEFAULT 0,
     PRIMARY KEY (account_id, webhook_id),
     FOREIGN KEY (account_id, webhook_id) REFERENCES webhooks (account_id, id) ON DELETE CASCADE
-);
+) WITHOUT ROWID;
 CREATE INDEX webhook_lanes_due ON webhook_lanes (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX webhook_lanes_of_worker ON webhook_lanes (worker_id) WHERE worker_id IS NOT NULL;
 
