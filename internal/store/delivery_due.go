@@ -8,12 +8,12 @@ import (
 )
 
 // dueColumns are what scanDue reads, of a delivery d and its event e.
-const dueColumns = `d.account_id, d.webhook_id, d.position, d.attempts, d.step, d.manual, d.next_at, d.created_at,
+const dueColumns = `d.account_id, d.webhook_id, d.number, d.position, d.attempts, d.step, d.manual, d.next_at, d.created_at,
     d.tried_at, d.took_ms, d.status_code, d.failure, e.id, e.instance_id, e.sequence, e.at, e.type, e.data`
 
-// dueDeliveries reads of each lane what is planned in the order of an index, what is new in that of the key, and each
-// event by its key: the limits within keep PostgreSQL from reading a whole table when it knows little about it. $4 has
-// the positions to leave out, lane by lane.
+// dueDeliveries reads of each lane what is planned and what is new in the order of an index, and each event by its key: the
+// limits within keep PostgreSQL from reading a whole table when it knows little about it. $4 has the numbers to leave
+// out, lane by lane.
 var dueDeliveries = everywhere{
 	postgres: `
 SELECT ` + dueColumns + `
@@ -22,47 +22,42 @@ FROM unnest($1::uuid[], $2::uuid[], $3::int[], $5::int[], $6::int[]) WITH ORDINA
 CROSS JOIN LATERAL (
     SELECT * FROM (
         (SELECT * FROM deliveries AS d
-        WHERE d.account_id = l.account_id AND d.webhook_id = l.webhook_id AND d.next_at <= statement_timestamp()
-            AND d.position <> ALL (($4::bigint[])[l.first:l.last])
-        ORDER BY d.next_at, d.position LIMIT l.n)
+        WHERE d.account_id = l.account_id AND d.webhook_id = l.webhook_id AND d.state = 'waiting' AND d.next_at <= statement_timestamp()
+            AND d.number <> ALL (($4::bigint[])[l.first:l.last])
+        ORDER BY d.next_at, d.number LIMIT l.n)
         UNION ALL
         (SELECT * FROM deliveries AS d
-        WHERE d.account_id = l.account_id AND d.webhook_id = l.webhook_id AND d.position >= (
-                SELECT new_from FROM webhook_lanes AS w WHERE w.account_id = l.account_id AND w.webhook_id = l.webhook_id
-            ) AND d.next_at IS NULL AND d.state = 'waiting' AND d.position <> ALL (($4::bigint[])[l.first:l.last])
-        ORDER BY d.position LIMIT l.n)
-    ) AS d ORDER BY coalesce(d.next_at, d.created_at), d.position LIMIT l.n
+        WHERE d.account_id = l.account_id AND d.webhook_id = l.webhook_id AND d.state = 'waiting' AND d.next_at IS NULL
+            AND d.number <> ALL (($4::bigint[])[l.first:l.last])
+        ORDER BY d.next_at, d.number LIMIT l.n)
+    ) AS d ORDER BY coalesce(d.next_at, d.created_at), d.number LIMIT l.n
 ) AS d
 CROSS JOIN LATERAL (
     SELECT * FROM events AS e WHERE e.account_id = d.account_id AND e.position = d.position LIMIT 1
 ) AS e
-ORDER BY l.place, coalesce(d.next_at, d.created_at), d.position`,
+ORDER BY l.place, coalesce(d.next_at, d.created_at), d.number`,
 	sqlite: `
 SELECT ` + dueColumns + `
 FROM (
     SELECT * FROM (
-        SELECT position, next_at AS at FROM deliveries
-        WHERE account_id = CAST(?1 AS blob) AND webhook_id = CAST(?2 AS blob) AND next_at <= CAST(?3 AS integer)
-            AND position NOT IN (SELECT value FROM json_each(?4))
-        ORDER BY next_at, position LIMIT ?5 + 0
+        SELECT number, next_at AS at FROM deliveries
+        WHERE account_id = CAST(?1 AS blob) AND webhook_id = CAST(?2 AS blob) AND state = 'waiting' AND next_at <= CAST(?3 AS integer)
+            AND number NOT IN (SELECT value FROM json_each(?4))
+        ORDER BY next_at, number LIMIT ?5 + 0
     )
     UNION ALL
     SELECT * FROM (
-        SELECT position, created_at FROM deliveries
-        WHERE account_id = CAST(?1 AS blob) AND webhook_id = CAST(?2 AS blob) AND position >= (` + newFromSQLite + `)
-            AND next_at IS NULL AND state = 'waiting' AND position NOT IN (SELECT value FROM json_each(?4))
-        ORDER BY position LIMIT ?5 + 0
+        SELECT number, created_at FROM deliveries
+        WHERE account_id = CAST(?1 AS blob) AND webhook_id = CAST(?2 AS blob) AND state = 'waiting' AND next_at IS NULL
+            AND number NOT IN (SELECT value FROM json_each(?4))
+        ORDER BY number LIMIT ?5 + 0
     )
-    ORDER BY at, position LIMIT ?5 + 0
+    ORDER BY at, number LIMIT ?5 + 0
 ) AS p
-CROSS JOIN deliveries AS d ON d.account_id = CAST(?1 AS blob) AND d.webhook_id = CAST(?2 AS blob) AND d.position = p.position
-CROSS JOIN events AS e ON e.account_id = CAST(?1 AS blob) AND e.position = p.position
-ORDER BY p.at, p.position`,
+CROSS JOIN deliveries AS d ON d.number = p.number
+CROSS JOIN events AS e ON e.account_id = d.account_id AND e.position = d.position
+ORDER BY p.at, p.number`,
 }
-
-// newFromSQLite is where new deliveries begin in the lane of account ?1 and webhook ?2.
-const newFromSQLite = `
-SELECT new_from FROM webhook_lanes WHERE account_id = CAST(?1 AS blob) AND webhook_id = CAST(?2 AS blob)`
 
 // DueDeliveries returns what is to be tried now, lane by lane in the order of the demands; within a lane what
 // waits longest comes first. It changes nothing: whoever has claimed the lane knows what it is trying.
@@ -82,7 +77,7 @@ func (s *Store) DueDeliveries(ctx context.Context, demands []domain.LaneDemand) 
 	}
 	for _, d := range demands {
 		before := due
-		except, err := json.Marshal(positionsOf(d.Except))
+		except, err := json.Marshal(numbersOf(d.Except))
 		if err != nil {
 			return nil, err
 		}
@@ -101,7 +96,7 @@ func dueParameters(demands []domain.LaneDemand) []any {
 	first, last := make([]int32, len(demands)), make([]int32, len(demands))
 	for i, d := range demands {
 		first[i] = int32(len(except) + 1)
-		except = append(except, positionsOf(d.Except)...)
+		except = append(except, numbersOf(d.Except)...)
 		last[i] = int32(len(except))
 	}
 	return []any{
@@ -112,20 +107,20 @@ func dueParameters(demands []domain.LaneDemand) []any {
 	}
 }
 
-func positionsOf(deliveries []domain.ID) []int64 {
-	return listOf(deliveries, func(id *domain.ID) int64 { return positionOf(*id) })
+func numbersOf(deliveries []domain.ID) []int64 {
+	return listOf(deliveries, func(id *domain.ID) int64 { return numberOf(*id) })
 }
 
 func scanDue(row scanned) (d domain.Delivery, err error) {
 	var account, webhook, event, instance uid
 	var next, created, tried, at millis
-	var took int64
+	var number, took int64
 	var failure optional
 	var data blob
-	err = row.Scan(&account, &webhook, &d.Event.Position, &d.Attempts, &d.Step, &d.Manual, &next, &created,
+	err = row.Scan(&account, &webhook, &number, &d.Event.Position, &d.Attempts, &d.Step, &d.Manual, &next, &created,
 		&tried, &took, &d.Last.StatusCode, &failure, &event, &instance, &d.Event.Sequence, &at, &d.Event.Type, &data)
 	d.AccountID, d.WebhookID = domain.ID(account), domain.ID(webhook)
-	d.ID = deliveryID(created.time(), d.Event.Position, d.WebhookID)
+	d.ID = deliveryID(created.time(), number, d.WebhookID)
 	d.State, d.CreatedAt = domain.DeliveryWaiting, created.time()
 	d.NextAt = nextAttempt(string(d.State), next, created).time()
 	d.Last.Number, d.Last.At, d.Last.Took = d.Attempts, tried.time(), ofMillis(took)

@@ -19,8 +19,7 @@ func (a *Account) Deliveries(
 ) ([]domain.Delivery, domain.PageInfo, error) {
 	return pageOf(ctx, a.s, a.wall(), func(sc scope) ([]domain.Delivery, domain.PageInfo, error) {
 		var info domain.PageInfo
-		lane, err := findLane(sc, webhook)
-		if err != nil {
+		if err := findLane(sc, webhook); err != nil {
 			return nil, info, err
 		}
 		query, found, err := filterDeliveries(sc, f)
@@ -28,13 +27,9 @@ func (a *Account) Deliveries(
 			return nil, info, err
 		}
 		if p.After != nil {
-			query = append(query, condition{"position < ?", []any{positionOf(p.After.ID)}})
+			query = append(query, condition{"number < ?", []any{numberOf(p.After.ID)}})
 		}
-		read := readLog
-		if f.State == domain.DeliveryWaiting {
-			read = readWaiting
-		}
-		rows, err := read(sc, lane, query, p.Limit+1)
+		rows, err := readLog(logParts(sc, webhook, f, query), p.Limit+1)
 		if err != nil {
 			return nil, info, err
 		}
@@ -49,33 +44,48 @@ func (a *Account) Deliveries(
 	})
 }
 
-// readLog returns at most limit deliveries of a lane that meet conditions, newest first.
-func readLog(sc scope, lane laneRow, conditions []clause.Expression, limit int) (rows []deliveryRow, err error) {
-	return rows, logOf(sc, lane, conditions).Clauses(newestFirst()).Limit(limit).Find(&rows).Error
-}
-
-// readWaiting is readLog for deliveries that wait, which may be few among many: what is planned has an index, and what is new
-// comes last.
-func readWaiting(sc scope, lane laneRow, conditions []clause.Expression, limit int) ([]deliveryRow, error) {
-	var rows, others []deliveryRow
-	if err := newOf(sc, lane, conditions).Limit(limit).Find(&rows).Error; err != nil {
-		return nil, err
+// readLog returns at most limit deliveries, newest first, from the parts of a log. Each part is read in the order of an index of
+// its own.
+func readLog(parts []*gorm.DB, limit int) (rows []deliveryRow, err error) {
+	for _, part := range parts {
+		var some []deliveryRow
+		if err := part.Limit(limit).Find(&some).Error; err != nil {
+			return nil, err
+		}
+		rows = append(rows, some...)
 	}
-	if err := plannedOf(sc, lane, conditions).Limit(limit).Find(&others).Error; err != nil {
-		return nil, err
-	}
-	rows = append(rows, others...)
-	slices.SortFunc(rows, func(a, b deliveryRow) int { return cmp.Compare(b.Position, a.Position) })
+	slices.SortFunc(rows, func(a, b deliveryRow) int { return cmp.Compare(b.Number, a.Number) })
 	return rows[:min(len(rows), limit)], nil
 }
 
-func newOf(sc scope, lane laneRow, conditions []clause.Expression) *gorm.DB {
-	isNew := condition{"position >= ? AND next_at IS NULL", []any{lane.NewFrom}}
-	return logOf(sc, lane, conditions).Where(isNew).Clauses(newestFirst())
+// logParts are where the deliveries of a webhook are that pass a filter and meet conditions.
+func logParts(sc scope, webhook domain.ID, f domain.DeliveryFilter, conditions []clause.Expression) []*gorm.DB {
+	whole := logOf(sc, webhook, conditions).Clauses(newestFirst())
+	waiting := []*gorm.DB{newOf(sc, webhook, conditions), plannedOf(sc, webhook, conditions)}
+	switch {
+	case f.State == domain.DeliveryWaiting:
+		return waiting
+	case isPostgres(sc), f.Failed, f.State == domain.DeliveryExhausted:
+		return []*gorm.DB{whole}
+	}
+	settled := whole.Where(condition{"state <> 'waiting'", nil}) // as deliveries_log says it
+	if f.Succeeded || f.State == domain.DeliveryDelivered {
+		return []*gorm.DB{settled}
+	}
+	return append(waiting, settled)
 }
 
-func plannedOf(sc scope, lane laneRow, conditions []clause.Expression) *gorm.DB {
-	return logOf(sc, lane, conditions).Where(condition{"next_at IS NOT NULL", nil}).Clauses(clause.OrderBy{Expression: sortedNewestFirst{}})
+// newOf are the deliveries that wait for their first attempt.
+func newOf(sc scope, webhook domain.ID, conditions []clause.Expression) *gorm.DB {
+	order := ascending("next_at", "number")
+	order.Columns[0].Desc, order.Columns[1].Desc = true, true
+	return logOf(sc, webhook, conditions).Where(condition{"state = 'waiting' AND next_at IS NULL", nil}).Clauses(order)
+}
+
+// plannedOf are the deliveries that wait for another attempt.
+func plannedOf(sc scope, webhook domain.ID, conditions []clause.Expression) *gorm.DB {
+	return logOf(sc, webhook, conditions).Where(condition{"state = 'waiting' AND next_at IS NOT NULL", nil}).
+		Clauses(clause.OrderBy{Expression: sortedNewestFirst{}})
 }
 
 // sortedNewestFirst is newestFirst as no index has it: where little matches, planners would rather read the whole log in the
@@ -83,11 +93,11 @@ func plannedOf(sc scope, lane laneRow, conditions []clause.Expression) *gorm.DB 
 type sortedNewestFirst struct{}
 
 // Build writes the clause. It is part of GORM's clause.Expression.
-func (sortedNewestFirst) Build(builder clause.Builder) { _, _ = builder.WriteString("+position DESC") }
+func (sortedNewestFirst) Build(builder clause.Builder) { _, _ = builder.WriteString("+number DESC") }
 
-// logOf starts a statement on the deliveries of a lane that meet conditions.
-func logOf(sc scope, lane laneRow, conditions []clause.Expression) *gorm.DB {
-	query := sc.rows(&deliveryRow{}).Select(listedDelivery()).Where(eq("webhook_id", lane.WebhookID))
+// logOf starts a statement on the deliveries of a webhook that meet conditions.
+func logOf(sc scope, webhook domain.ID, conditions []clause.Expression) *gorm.DB {
+	query := sc.rows(&deliveryRow{}).Select(listedDelivery()).Where(eq("webhook_id", uid(webhook)))
 	for _, c := range conditions {
 		query = query.Where(c)
 	}
@@ -96,15 +106,16 @@ func logOf(sc scope, lane laneRow, conditions []clause.Expression) *gorm.DB {
 
 // newestFirst is the order of events, latest first.
 func newestFirst() clause.OrderBy {
-	order := ascending("position")
+	order := ascending("number")
 	order.Columns[0].Desc = true
 	return order
 }
 
 // findLane looks for a webhook; each has a lane.
-func findLane(sc scope, webhook domain.ID) (row laneRow, err error) {
-	err = sc.rows(&row).Select("webhook_id", "new_from").Where(eq("webhook_id", uid(webhook))).Take(&row).Error
-	return row, orNotFound(err, domain.WebhookNotFound)
+func findLane(sc scope, webhook domain.ID) error {
+	var row laneRow
+	err := sc.rows(&row).Select("webhook_id").Where(eq("webhook_id", uid(webhook))).Take(&row).Error
+	return orNotFound(err, domain.WebhookNotFound)
 }
 
 // filterDeliveries returns the conditions of a filter; found is false when nothing can match them.
@@ -116,9 +127,7 @@ func filterDeliveries(sc scope, f domain.DeliveryFilter) (query []clause.Express
 		query = append(query, eq("state", string(domain.DeliveryDelivered)))
 	}
 	switch f.State {
-	case "":
-	case domain.DeliveryWaiting:
-		query = append(query, eq("state", string(f.State)))
+	case "", domain.DeliveryWaiting: // see logParts
 	case domain.DeliveryExhausted: // which has a failure always: so deliveries_failed finds the few there may be
 		query = append(query, condition{"failure IS NOT NULL", nil}, eq("state", string(f.State)))
 	case domain.DeliveryDelivered:
@@ -130,10 +139,22 @@ func filterDeliveries(sc scope, f domain.DeliveryFilter) (query []clause.Express
 		if err != nil || len(events) == 0 {
 			return nil, false, err
 		}
-		query = append(query, eq("position", events[0].Position))
+		query = append(query, ofEvent(sc, events[0].Position))
 	}
 	return query, true, nil
 }
+
+// ofEvent is the condition that a delivery is of the event at a position.
+func ofEvent(sc scope, position int64) clause.Expression {
+	if isPostgres(sc) {
+		return eq("number", position)
+	}
+	event := []any{uid(sc.wall.account), position, uid(sc.wall.account), position}
+	return condition{"number BETWEEN " + firstNumberSQLite + " AND " + firstNumberSQLite + " + 63", event}
+}
+
+// firstNumberSQLite is the first number for deliveries of the event of account ? at position ?; deliveriesPerEvent says how many.
+const firstNumberSQLite = `64 * (SELECT e.number FROM events AS e WHERE e.account_id = ? AND e.position = ?)`
 
 // withEvents completes deliveries with their events, without the data.
 func withEvents(sc scope, rows []deliveryRow) ([]domain.Delivery, error) {
@@ -163,7 +184,7 @@ func (a *Account) Delivery(ctx context.Context, webhook, id domain.ID) (domain.D
 	var d domain.Delivery
 	var attempts []domain.Attempt
 	err := a.s.snapshot(ctx, a.wall(), func(sc scope) error {
-		if _, err := findLane(sc, webhook); err != nil {
+		if err := findLane(sc, webhook); err != nil {
 			return err
 		}
 		var row deliveryRow
@@ -191,7 +212,7 @@ func (a *Account) Delivery(ctx context.Context, webhook, id domain.ID) (domain.D
 
 // findDelivery starts a statement on a delivery.
 func findDelivery(sc scope, webhook, id domain.ID) *gorm.DB {
-	return sc.rows(&deliveryRow{}).Where(eq("webhook_id", uid(webhook))).Where(eq("position", positionIn(webhook, id))).
+	return sc.rows(&deliveryRow{}).Where(eq("webhook_id", uid(webhook))).Where(eq("number", numberIn(webhook, id))).
 		Where(eq("created_at", madeAt(id)))
 }
 
@@ -199,7 +220,7 @@ func findDelivery(sc scope, webhook, id domain.ID) *gorm.DB {
 // was disabled after it.
 func attemptsOf(sc scope, d *deliveryRow) ([]domain.Attempt, error) {
 	var rows []attemptRow
-	err := sc.rows(&attemptRow{}).Where(eq("webhook_id", d.WebhookID)).Where(eq("position", d.Position)).
+	err := sc.rows(&attemptRow{}).Where(eq("webhook_id", d.WebhookID)).Where(eq("delivery", d.Number)).
 		Clauses(ascending("number")).Find(&rows).Error
 	attempts := listOf(rows, (*attemptRow).domain)
 	if d.Attempts > len(attempts) {

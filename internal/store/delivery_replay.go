@@ -49,16 +49,16 @@ func (a *Account) ReplayFailed(ctx context.Context, webhook domain.ID, since, at
 	}
 }
 
-// lastFailedBefore returns the position of the latest failed delivery from before a moment, 0 for none. It reads those that
+// lastFailedBefore returns the number of the latest failed delivery from before a moment, 0 for none. It reads those that
 // came later only.
 func lastFailedBefore(sc scope, webhook domain.ID, since time.Time) (int64, error) {
 	var rows []deliveryRow
-	err := failedOf(sc, webhook).Select("position").Where(condition{"created_at < ?", []any{millisOf(since)}}).
+	err := failedOf(sc, webhook).Select("number").Where(condition{"created_at < ?", []any{millisOf(since)}}).
 		Clauses(newestFirst()).Limit(1).Find(&rows).Error
 	if err != nil || len(rows) == 0 {
 		return 0, err
 	}
-	return rows[0].Position, nil
+	return rows[0].Number, nil
 }
 
 // failedOf starts a statement on the deliveries of a webhook whose latest attempt failed.
@@ -74,14 +74,14 @@ func (s *Store) replayBatch(sc scope, webhook domain.ID, after *int64, at time.T
 	}
 	var rows []deliveryRow
 	open := in("state", []any{string(domain.DeliveryWaiting), string(domain.DeliveryExhausted)})
-	behind := condition{"position > ?", []any{*after}}
-	err = failedOf(sc, webhook).Select("position").Where(open).Where(behind).
-		Clauses(ascending("position")).Limit(replayBatch).Find(&rows).Error
+	behind := condition{"number > ?", []any{*after}}
+	err = failedOf(sc, webhook).Select("number").Where(open).Where(behind).
+		Clauses(ascending("number")).Limit(replayBatch).Find(&rows).Error
 	if err != nil || len(rows) == 0 {
 		return false, 0, err
 	}
-	*after = rows[len(rows)-1].Position
-	n, err = replay(sc, lane, at, failedOf(sc, webhook).Where(open).Where(behind).Where(lte("position", *after)))
+	*after = rows[len(rows)-1].Number
+	n, err = replay(sc, lane, at, failedOf(sc, webhook).Where(open).Where(behind).Where(lte("number", *after)))
 	return true, n, err
 }
 

@@ -16,7 +16,6 @@ type laneRow struct {
 	LeaseUntil  millis `gorm:"column:lease_until"`
 	PausedUntil millis `gorm:"column:paused_until"`
 	Failures    int    `gorm:"column:failures"`
-	NewFrom     int64  `gorm:"column:new_from"`
 }
 
 // TableName tells GORM.
@@ -26,7 +25,8 @@ func (laneRow) TableName() string { return "webhook_lanes" }
 type deliveryRow struct {
 	AccountID  uid      `gorm:"column:account_id;primaryKey"`
 	WebhookID  uid      `gorm:"column:webhook_id;primaryKey"`
-	Position   int64    `gorm:"column:position;primaryKey;autoIncrement:false"`
+	Number     int64    `gorm:"column:number;primaryKey;autoIncrement:false"`
+	Position   int64    `gorm:"column:position"`
 	Created    millis   `gorm:"column:created_at"`
 	Next       millis   `gorm:"column:next_at"`
 	Tried      millis   `gorm:"column:tried_at"`
@@ -47,14 +47,14 @@ func (deliveryRow) TableName() string { return "deliveries" }
 
 // listedDelivery are the columns of a list, in which answers would take much room.
 func listedDelivery() []string {
-	return []string{"account_id", "webhook_id", "position", "created_at", "next_at", "tried_at", "took_ms", "status_code",
+	return []string{"account_id", "webhook_id", "number", "position", "created_at", "next_at", "tried_at", "took_ms", "status_code",
 		"attempts", "step", "manual", "state", "failure"}
 }
 
 // domain returns the delivery, of whose event only the position and the account are known.
 func (r *deliveryRow) domain() domain.Delivery {
 	return domain.Delivery{
-		AccountID: domain.ID(r.AccountID), ID: deliveryID(r.Created.time(), r.Position, domain.ID(r.WebhookID)), WebhookID: domain.ID(r.WebhookID),
+		AccountID: domain.ID(r.AccountID), ID: deliveryID(r.Created.time(), r.Number, domain.ID(r.WebhookID)), WebhookID: domain.ID(r.WebhookID),
 		Event: domain.Event{AccountID: domain.ID(r.AccountID), Position: r.Position},
 		State: domain.DeliveryState(r.State), Attempts: r.Attempts, Step: r.Step, Manual: r.Manual,
 		NextAt: nextAttempt(r.State, r.Next, r.Created).time(), CreatedAt: r.Created.time(),
@@ -65,7 +65,7 @@ func (r *deliveryRow) domain() domain.Delivery {
 	}
 }
 
-// nextAttempt returns when a delivery is tried: one that waits without a plan is new, and due since it was made.
+// nextAttempt returns when a delivery is tried: one that waits and was not planned is new, and due since it was made.
 func nextAttempt(state string, next, created millis) millis {
 	if next == 0 && state == string(domain.DeliveryWaiting) {
 		return created
@@ -84,7 +84,7 @@ func (r *deliveryRow) latest() domain.Attempt {
 type attemptRow struct {
 	AccountID  uid      `gorm:"column:account_id;primaryKey"`
 	WebhookID  uid      `gorm:"column:webhook_id;primaryKey"`
-	Position   int64    `gorm:"column:position;primaryKey;autoIncrement:false"`
+	Delivery   int64    `gorm:"column:delivery;primaryKey;autoIncrement:false"`
 	Number     int      `gorm:"column:number;primaryKey;autoIncrement:false"`
 	At         millis   `gorm:"column:at"`
 	TookMS     int64    `gorm:"column:took_ms"`

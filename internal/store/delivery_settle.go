@@ -24,7 +24,7 @@ func (s *Store) Settle(ctx context.Context, outcomes []domain.Outcome, updates [
 	}
 	touches := touchesOf(outcomes, updates)
 	run := func(t settling) (err error) {
-		lost, err = settle(t, slices.Clone(touches), outcomes, updates)
+		lost, err = settle(t, touches, outcomes, updates)
 		return err
 	}
 	if s.pool != nil {
@@ -46,8 +46,8 @@ type settling interface {
 	lock([]touch) (map[laneID]held, error)
 	// apply writes outcomes and returns for each whether it was still to be written.
 	apply([]domain.Outcome) ([]bool, error)
-	// save writes since when webhooks fail, where new deliveries begin in lanes, and then lanes.
-	save([]failing, []touch, []domain.LaneUpdate) error
+	// save writes since when webhooks fail, and lanes.
+	save([]failing, []domain.LaneUpdate) error
 }
 
 // touch says what a transaction is about to do with a lane.
@@ -55,7 +55,6 @@ type touch struct {
 	laneID
 	update            bool // the lane itself changes
 	failed, succeeded bool
-	settled           bool // it is to be found out where its new deliveries begin
 }
 
 // held is a locked lane.
@@ -78,12 +77,11 @@ func touchesOf(outcomes []domain.Outcome, updates []domain.LaneUpdate) []touch {
 		t := byLane[laneOf(o.Lane)]
 		t.failed = t.failed || o.Attempt.Failure != ""
 		t.succeeded = t.succeeded || o.Attempt.Failure == ""
-		t.settled = t.settled || isMilestone(positionOf(o.Delivery))
 		byLane[laneOf(o.Lane)] = t
 	}
 	for _, u := range updates {
 		t := byLane[laneOf(u.Lane)]
-		t.update, t.settled = true, t.settled || u.Release
+		t.update = true
 		byLane[laneOf(u.Lane)] = t
 	}
 	list := make([]touch, 0, len(byLane))
@@ -94,11 +92,6 @@ func touchesOf(outcomes []domain.Outcome, updates []domain.LaneUpdate) []touch {
 	slices.SortFunc(list, func(a, b touch) int { return a.compare(b.laneID) })
 	return list
 }
-
-// isMilestone tells of one position in 64, at random so that no pattern of events avoids them all: when its delivery is
-// settled, new_from moves on. So there are never many settled deliveries to pass over when one looks for new ones, and few
-// writes of the lane.
-func isMilestone(position int64) bool { return uint64(position)*0x9e3779b97f4a7c15>>58 == 0 }
 
 func settle(t settling, touches []touch, outcomes []domain.Outcome, updates []domain.LaneUpdate) ([]domain.LaneKey, error) {
 	lanes, err := t.lock(touches)
@@ -130,14 +123,10 @@ func settle(t settling, touches []touch, outcomes []domain.Outcome, updates []do
 		}
 	}
 	changed := judge(lanes, outcomes, applied)
-	moved := slices.DeleteFunc(touches, func(x touch) bool {
-		_, ok := lanes[x.laneID]
-		return !ok || !x.settled
-	})
-	if len(changed) == 0 && len(updates) == 0 && len(moved) == 0 {
+	if len(changed) == 0 && len(updates) == 0 {
 		return lost, nil
 	}
-	return lost, t.save(changed, moved, updates)
+	return lost, t.save(changed, updates)
 }
 
 // lastOfEach keeps the last update of each lane, as a statement can change a row only once.
@@ -183,22 +172,13 @@ func judge(lanes map[laneID]held, outcomes []domain.Outcome, applied []bool) (ch
 	return changed
 }
 
-// moveLane finds out where new deliveries begin in a locked lane of the account that sc is bound to.
-func moveLane(sc scope, webhook uid) error {
-	ctx, tx, account := sc.db.Statement.Context, sc.db.Statement.ConnPool, uid(sc.wall.account)
-	if isPostgres(sc) {
-		return translated(sc, execInTx(ctx, tx, moveLanesPostgres, uidArray{account}, uidArray{webhook}))
-	}
-	return translated(sc, execInTx(ctx, tx, moveLaneSQLite, account, webhook))
-}
-
 // tookMS is the duration of an attempt as it is stored.
 func tookMS(a *domain.Attempt) int32 { return clampInt32(int(a.Took.Milliseconds())) }
 
-// nextOf is when a delivery is tried again; never, unless it waits. Without a time it would seem to be new.
+// nextOf is when a delivery is tried again; never, unless it waits.
 func nextOf(o *domain.Outcome) millis {
 	if o.State != domain.DeliveryWaiting {
 		return 0
 	}
-	return max(millisOf(o.NextAt), 1)
+	return millisOf(o.NextAt)
 }

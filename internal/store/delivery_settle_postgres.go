@@ -32,11 +32,11 @@ CROSS JOIN LATERAL (SELECT account_id, webhook_id, epoch FROM webhook_lanes AS l
 WITH o AS MATERIALIZED (
     SELECT o.*, d.* FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::int[], $5::timestamptz[], $6::int[], $7::int[],
         $8::boolean[], $9::text[], $10::bytea[], $11::text[], $12::int[], $13::timestamptz[])
-        AS o (account_id, webhook_id, position, number, at, took_ms, status_code, manual, failure, response, state, step, next_at)
+        AS o (account_id, webhook_id, delivery, number, at, took_ms, status_code, manual, failure, response, state, step, next_at)
     CROSS JOIN LATERAL (
         SELECT ctid AS place, tried_at AS before_at, took_ms AS before_took_ms, status_code AS before_status_code,
             tried_manual AS before_manual, failure AS before_failure, response AS before_response
-        FROM deliveries AS d WHERE d.account_id = o.account_id AND d.webhook_id = o.webhook_id AND d.position = o.position
+        FROM deliveries AS d WHERE d.account_id = o.account_id AND d.webhook_id = o.webhook_id AND d.number = o.delivery
             AND d.state IS NOT DISTINCT FROM 'waiting' AND d.attempts = o.number - 1 FOR NO KEY UPDATE
     ) AS d
 ), applied AS (
@@ -49,30 +49,16 @@ WITH o AS MATERIALIZED (
     FROM o WHERE d.ctid = o.place
     RETURNING o.*
 ), kept AS (
-    INSERT INTO delivery_attempts (account_id, webhook_id, position, number, at, took_ms, status_code, manual, failure, response)
-    SELECT account_id, webhook_id, position, number - 1, before_at, before_took_ms, before_status_code, before_manual, before_failure, before_response
+    INSERT INTO delivery_attempts (account_id, webhook_id, delivery, number, at, took_ms, status_code, manual, failure, response)
+    SELECT account_id, webhook_id, delivery, number - 1, before_at, before_took_ms, before_status_code, before_manual, before_failure, before_response
     FROM applied WHERE number > 1 ON CONFLICT DO NOTHING
 )
-SELECT account_id, webhook_id, position, number FROM applied`
+SELECT account_id, webhook_id, delivery, number FROM applied`
 
 	saveFailingPostgres crossing = `
 UPDATE webhooks AS w SET failing_since = f.since, warnings = 0
 FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) AS f (account_id, id, since)
 WHERE w.account_id = f.account_id AND w.id = f.id`
-
-	// moveLanesPostgres finds the first new delivery of each lane, or the place of the next one. What it sees of the account's
-	// last event it sees with all deliveries up to there.
-	moveLanesPostgres crossing = `
-UPDATE webhook_lanes AS l SET new_from = coalesce((
-    SELECT d.position FROM deliveries AS d
-    WHERE d.account_id = t.account_id AND d.webhook_id = t.webhook_id AND d.position >= l.new_from
-        AND d.next_at IS NULL AND d.state = 'waiting'
-    ORDER BY d.position LIMIT 1
-), (
-    SELECT h.last + 1 FROM event_heads AS h WHERE h.account_id = t.account_id AND h.instance_id = t.account_id
-), l.new_from)
-FROM unnest($1::uuid[], $2::uuid[]) AS t (account_id, webhook_id)
-WHERE l.account_id = t.account_id AND l.webhook_id = t.webhook_id`
 
 	// saveLanesPostgres puts a lane that still has something to do behind those that wait already.
 	saveLanesPostgres crossing = `
@@ -82,11 +68,12 @@ UPDATE webhook_lanes AS l SET failures = u.failures, paused_until = u.paused_unt
     due_at = CASE WHEN u.release THEN (
         SELECT greatest(p.at, u.paused_until, date_trunc('milliseconds', clock_timestamp())) FROM (
             (SELECT next_at AS at FROM deliveries AS d
-            WHERE d.account_id = u.account_id AND d.webhook_id = u.webhook_id AND d.next_at IS NOT NULL ORDER BY next_at LIMIT 1)
+            WHERE d.account_id = u.account_id AND d.webhook_id = u.webhook_id AND d.state = 'waiting' AND d.next_at IS NOT NULL
+            ORDER BY next_at LIMIT 1)
             UNION ALL
             (SELECT created_at FROM deliveries AS d
-            WHERE d.account_id = u.account_id AND d.webhook_id = u.webhook_id AND d.position >= l.new_from
-                AND d.next_at IS NULL AND d.state = 'waiting' ORDER BY position LIMIT 1)
+            WHERE d.account_id = u.account_id AND d.webhook_id = u.webhook_id AND d.state = 'waiting' AND d.next_at IS NULL
+            ORDER BY next_at, number LIMIT 1)
         ) AS p
         WHERE EXISTS (SELECT FROM webhooks AS w WHERE w.account_id = u.account_id AND w.id = u.webhook_id AND w.status = 'active')
         ORDER BY p.at LIMIT 1
@@ -109,7 +96,7 @@ func (t postgresSettling) lock(touches []touch) (map[laneID]held, error) {
 		if x.failed || x.succeeded {
 			tried = append(tried, x)
 		}
-		if x.update || x.settled {
+		if x.update {
 			changed = append(changed, x)
 		} else {
 			kept = append(kept, x)
@@ -165,7 +152,7 @@ func eachLane[T any](rows pgx.Rows, do func(laneID, T)) error {
 func (t postgresSettling) apply(outcomes []domain.Outcome) ([]bool, error) {
 	type key struct {
 		laneID
-		position int64
+		delivery int64
 		number   int
 	}
 	written := make(map[key]bool, len(outcomes))
@@ -174,7 +161,7 @@ func (t postgresSettling) apply(outcomes []domain.Outcome) ([]bool, error) {
 		return eachRow(rows, func(row scanned) error {
 			var k key
 			var account, webhook uid
-			err := row.Scan(&account, &webhook, &k.position, &k.number)
+			err := row.Scan(&account, &webhook, &k.delivery, &k.number)
 			k.laneID = laneID{domain.ID(account), domain.ID(webhook)}
 			written[k] = true
 			return err
@@ -183,7 +170,7 @@ func (t postgresSettling) apply(outcomes []domain.Outcome) ([]bool, error) {
 	err := t.tx.SendBatch(t.ctx, b).Close()
 	applied := make([]bool, len(outcomes))
 	for i, o := range outcomes {
-		k := key{laneOf(o.Lane), positionIn(o.Lane.Webhook, o.Delivery), o.Attempt.Number}
+		k := key{laneOf(o.Lane), numberIn(o.Lane.Webhook, o.Delivery), o.Attempt.Number}
 		applied[i] = written[k]
 		delete(written, k) // twice in one batch is once
 	}
@@ -195,7 +182,7 @@ func outcomeColumns(outcomes []domain.Outcome) []any {
 	return []any{
 		listOf(outcomes, func(o *domain.Outcome) [16]byte { return o.Lane.Account }),
 		listOf(outcomes, func(o *domain.Outcome) [16]byte { return o.Lane.Webhook }),
-		listOf(outcomes, func(o *domain.Outcome) int64 { return positionIn(o.Lane.Webhook, o.Delivery) }),
+		listOf(outcomes, func(o *domain.Outcome) int64 { return numberIn(o.Lane.Webhook, o.Delivery) }),
 		listOf(outcomes, func(o *domain.Outcome) int32 { return clampInt32(o.Attempt.Number) }),
 		listOf(outcomes, func(o *domain.Outcome) millis { return millisOf(o.Attempt.At) }),
 		listOf(outcomes, func(o *domain.Outcome) int32 { return tookMS(&o.Attempt) }),
@@ -209,17 +196,13 @@ func outcomeColumns(outcomes []domain.Outcome) []any {
 	}
 }
 
-func (t postgresSettling) save(changed []failing, moved []touch, updates []domain.LaneUpdate) error {
+func (t postgresSettling) save(changed []failing, updates []domain.LaneUpdate) error {
 	b := new(pgx.Batch)
 	if len(changed) > 0 {
 		queue(b, saveFailingPostgres,
 			listOf(changed, func(f *failing) [16]byte { return f.account }),
 			listOf(changed, func(f *failing) [16]byte { return f.webhook }),
 			listOf(changed, func(f *failing) millis { return f.since }))
-	}
-	if len(moved) > 0 {
-		accounts, ids := laneIDs(moved)
-		queue(b, moveLanesPostgres, accounts, ids)
 	}
 	if len(updates) > 0 {
 		queue(b, saveLanesPostgres,

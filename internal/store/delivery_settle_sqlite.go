@@ -26,28 +26,17 @@ UPDATE deliveries SET attempts = ?4, tried_at = ?5, took_ms = ?6, status_code = 
 
 	// keepAttemptSQLite keeps the attempt before.
 	keepAttemptSQLite crossing = `
-INSERT INTO delivery_attempts (account_id, webhook_id, position, number, at, took_ms, status_code, manual, failure, response)
-SELECT account_id, webhook_id, position, attempts, tried_at, took_ms, status_code, tried_manual, failure, response FROM deliveries` +
+INSERT INTO delivery_attempts (account_id, webhook_id, delivery, number, at, took_ms, status_code, manual, failure, response)
+SELECT account_id, webhook_id, number, attempts, tried_at, took_ms, status_code, tried_manual, failure, response FROM deliveries` +
 		toApplySQLite + ` AND attempts > 0 ON CONFLICT DO NOTHING`
 
 	toApplySQLite = `
-WHERE account_id = CAST(?1 AS blob) AND webhook_id = CAST(?2 AS blob) AND position = CAST(?3 AS integer) AND state = 'waiting' AND attempts = ?4 - 1`
+WHERE account_id = CAST(?1 AS blob) AND webhook_id = CAST(?2 AS blob) AND number = CAST(?3 AS integer) AND state = 'waiting' AND attempts = ?4 - 1`
 
 	saveFailingSQLite crossing = `UPDATE webhooks SET failing_since = ?3, warnings = 0 WHERE account_id = ?1 AND id = ?2`
 
 	saveLaneSQLite crossing = `
 UPDATE webhook_lanes SET failures = ?3, paused_until = ?4 WHERE account_id = CAST(?1 AS blob) AND webhook_id = CAST(?2 AS blob)`
-
-	// moveLaneSQLite finds the first new delivery, or the place of the next one.
-	moveLaneSQLite crossing = `
-UPDATE webhook_lanes SET new_from = coalesce((
-    SELECT d.position FROM deliveries AS d
-    WHERE d.account_id = CAST(?1 AS blob) AND d.webhook_id = CAST(?2 AS blob) AND d.position >= webhook_lanes.new_from
-        AND d.next_at IS NULL AND d.state = 'waiting'
-    ORDER BY d.position LIMIT 1
-), (
-    SELECT h.last + 1 FROM event_heads AS h WHERE h.account_id = CAST(?1 AS blob) AND h.instance_id = CAST(?1 AS blob)
-), new_from) WHERE account_id = CAST(?1 AS blob) AND webhook_id = CAST(?2 AS blob)`
 
 	// releaseLaneSQLite puts a lane that still has something to do behind those that wait already. Where there is nothing,
 	// min and with it max are NULL.
@@ -61,13 +50,14 @@ UPDATE webhook_lanes SET worker_id = NULL, lease_until = NULL, due_at = (
 	firstDueSQLite = `
     SELECT * FROM (
         SELECT next_at AS at FROM deliveries
-        WHERE account_id = CAST(?1 AS blob) AND webhook_id = CAST(?2 AS blob) AND next_at IS NOT NULL ORDER BY next_at LIMIT 1
+        WHERE account_id = CAST(?1 AS blob) AND webhook_id = CAST(?2 AS blob) AND state = 'waiting' AND next_at IS NOT NULL
+        ORDER BY next_at LIMIT 1
     )
     UNION ALL
     SELECT * FROM (
         SELECT created_at FROM deliveries
-        WHERE account_id = CAST(?1 AS blob) AND webhook_id = CAST(?2 AS blob) AND position >= webhook_lanes.new_from
-            AND next_at IS NULL AND state = 'waiting' ORDER BY position LIMIT 1
+        WHERE account_id = CAST(?1 AS blob) AND webhook_id = CAST(?2 AS blob) AND state = 'waiting' AND next_at IS NULL
+        ORDER BY number LIMIT 1
     )`
 )
 
@@ -115,14 +105,14 @@ func (t sqliteSettling) apply(outcomes []domain.Outcome) ([]bool, error) {
 
 func applyOne(ctx context.Context, tx gorm.ConnPool, update *sql.Stmt, o *domain.Outcome) (bool, error) {
 	a := &o.Attempt
-	account, webhook, position := uid(o.Lane.Account), uid(o.Lane.Webhook), positionIn(o.Lane.Webhook, o.Delivery)
+	account, webhook, number := uid(o.Lane.Account), uid(o.Lane.Webhook), numberIn(o.Lane.Webhook, o.Delivery)
 	if a.Number > 1 {
-		if err := execInTx(ctx, tx, keepAttemptSQLite, account, webhook, position, a.Number); err != nil {
+		if err := execInTx(ctx, tx, keepAttemptSQLite, account, webhook, number, a.Number); err != nil {
 			return false, err
 		}
 	}
 	stays := !a.Manual && o.State != domain.DeliveryDelivered
-	result, err := update.ExecContext(ctx, account, webhook, position, a.Number, millisOf(a.At), tookMS(a), a.StatusCode, optional(a.Failure),
+	result, err := update.ExecContext(ctx, account, webhook, number, a.Number, millisOf(a.At), tookMS(a), a.StatusCode, optional(a.Failure),
 		string(o.State), o.Step, nextOf(o), stays, a.Manual, blob(a.Response))
 	if err != nil {
 		return false, err
@@ -131,15 +121,10 @@ func applyOne(ctx context.Context, tx gorm.ConnPool, update *sql.Stmt, o *domain
 	return n > 0, err
 }
 
-func (t sqliteSettling) save(changed []failing, moved []touch, updates []domain.LaneUpdate) error {
+func (t sqliteSettling) save(changed []failing, updates []domain.LaneUpdate) error {
 	ctx, tx := t.tx()
 	for _, f := range changed {
 		if err := execInTx(ctx, tx, saveFailingSQLite, uid(f.account), uid(f.webhook), f.since); err != nil {
-			return err
-		}
-	}
-	for _, m := range moved {
-		if err := execInTx(ctx, tx, moveLaneSQLite, uid(m.account), uid(m.webhook)); err != nil {
 			return err
 		}
 	}

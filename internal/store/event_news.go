@@ -31,8 +31,8 @@ func eventsByPlace(events []domain.Event) map[eventPlace]*domain.Event {
 	return byPlace
 }
 
-// scan takes a new delivery of one of the events: its account, its webhook, its event's position, and when it was
-// made, which is when it is due.
+// scan takes a new delivery of one of the events on PostgreSQL: its account, its webhook, its event's position, which is its
+// number, too, and when it was made, which is when it is due.
 func (n *news) scan(row scanned, events map[eventPlace]*domain.Event) error {
 	var account, webhook uid
 	var position int64

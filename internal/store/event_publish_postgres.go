@@ -51,8 +51,8 @@ WITH clock AS MATERIALIZED (
     INSERT INTO events (account_id, position, id, instance_id, sequence, at, type, data)
     SELECT account_id, position, id, instance_id, sequence, at, type, data FROM given
 ), fan AS (
-    INSERT INTO deliveries (account_id, webhook_id, position, event_id, created_at, took_ms, status_code, attempts, step, manual, state)
-    SELECT account_id, webhook_id, position, id, clock.at, 0, 0, 0, 0, false, 'waiting'
+    INSERT INTO deliveries (account_id, webhook_id, number, position, event_id, created_at, took_ms, status_code, attempts, step, manual, state)
+    SELECT account_id, webhook_id, position, position, id, clock.at, 0, 0, 0, 0, false, 'waiting'
     FROM clock, (
         SELECT account_id, position, id, webhook_id, row_number() OVER (PARTITION BY account_id, position, url ORDER BY of_instance, webhook_id) AS place
         FROM (

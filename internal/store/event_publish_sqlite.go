@@ -128,11 +128,11 @@ func fanOutOnSQLite(ctx context.Context, tx gorm.ConnPool, to *news, events []nu
 		if place == deliveriesPerEvent {
 			return errors.New("store: an event has more webhooks than there are numbers for")
 		}
+		number := t.event.number*deliveriesPerEvent + place
 		d := domain.Delivery{
-			AccountID: t.event.AccountID, ID: deliveryID(at, t.event.Position, t.webhook), WebhookID: t.webhook, Event: *t.event.Event,
+			AccountID: t.event.AccountID, ID: deliveryID(at, number, t.webhook), WebhookID: t.webhook, Event: *t.event.Event,
 			State: domain.DeliveryWaiting, NextAt: at, CreatedAt: at,
 		}
-		number := t.event.number*deliveriesPerEvent + place
 		_, err = insert.ExecContext(ctx, number, uid(d.AccountID), uid(d.WebhookID), d.Event.Position, millisOf(at))
 		if err != nil {
 			return err

@@ -130,12 +130,7 @@ func dropEventsOf(sc scope, rows []eventRow) (n int, err error) {
 // sweepDisabled ends what waits for disabled webhooks, where the one who disabled them could not finish.
 func (s *Store) sweepDisabled(ctx context.Context) error {
 	const somethingWaits = `EXISTS (
-    SELECT 1 FROM deliveries AS d
-    WHERE d.account_id = webhooks.account_id AND d.webhook_id = webhooks.id AND d.next_at IS NOT NULL
-) OR EXISTS (
-    SELECT 1 FROM webhook_lanes AS l
-    JOIN deliveries AS d ON d.account_id = l.account_id AND d.webhook_id = l.webhook_id AND d.position >= l.new_from
-    WHERE l.account_id = webhooks.account_id AND l.webhook_id = webhooks.id AND d.next_at IS NULL AND d.state = 'waiting')`
+    SELECT 1 FROM deliveries AS d WHERE d.account_id = webhooks.account_id AND d.webhook_id = webhooks.id AND d.state = 'waiting')`
 	hooks, err := load(ctx, s, wall{pass: passSweep}, func(sc scope) (rows []webhookRow, err error) {
 		query := sc.all(&webhookRow{}).Select("account_id", "id").Where(eq("status", string(domain.WebhookDisabled)))
 		return rows, query.Where(condition{somethingWaits, nil}).Find(&rows).Error

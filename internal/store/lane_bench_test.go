@@ -77,10 +77,10 @@ func (f *fixture) fill(b *testing.B) {
 		`DELETE FROM delivery_attempts`, `DELETE FROM deliveries`, `DELETE FROM events`,
 		`INSERT INTO events (account_id, position, id, sequence, at, type, data)
 			SELECT ` + account + `, i, ` + random + `, 0, ` + now + `, 1, ` + data + ` FROM ` + series,
-		`INSERT INTO deliveries (` + f.eventColumn() + `, account_id, webhook_id, position, created_at, took_ms, status_code, attempts, step, manual, state)
+		`INSERT INTO deliveries (` + f.eventColumns() + `, account_id, webhook_id, position, created_at, took_ms, status_code, attempts, step, manual, state)
 			SELECT ` + f.ofEvent() + `, e.account_id, w.id, e.position, ` + now + `, 0, 0, 0, 0, false, 'waiting'
 			FROM events AS e JOIN (SELECT id, row_number() OVER (ORDER BY id) - 1 AS n, count(*) OVER () AS of FROM webhooks) AS w
 			ON e.position % w.of = w.n`,
-		`UPDATE webhook_lanes SET new_from = 0, due_at = ` + now,
+		`UPDATE webhook_lanes SET due_at = ` + now,
 	})
 }

@@ -48,40 +48,69 @@ func (f *fixture) sqlBytes(text string) string {
 	return `'\x` + hex.EncodeToString([]byte(text)) + "'"
 }
 
-// eventColumn and ofEvent are how a delivery is known to be of an event.
-func (f *fixture) eventColumn() string {
+// eventColumns and ofEvent are how a delivery is known to be of an event e.
+func (f *fixture) eventColumns() string {
 	if f.Dialect() == store.DialectSQLite {
 		return "number"
 	}
-	return "event_id"
+	return "number, event_id"
 }
 
 func (f *fixture) ofEvent() string {
 	if f.Dialect() == store.DialectSQLite {
 		return "64 * e.number"
 	}
-	return "e.id"
+	return "e.position, e.id"
+}
+
+// ofEventAt is ofEvent for the event at a position.
+func (f *fixture) ofEventAt(account string, position int64) string {
+	where := fmt.Sprintf("FROM events AS e WHERE account_id = %s AND position = %d)", account, position)
+	if f.Dialect() == store.DialectSQLite {
+		return "(SELECT 64 * e.number " + where
+	}
+	return fmt.Sprintf("%d, (SELECT e.id %s", position, where)
 }
 
 // positions counts the events of a test's accounts, which its tests add one after another.
 func (f *fixture) publish(t testing.TB, account, webhook domain.ID, first int64, next ...time.Time) []domain.ID {
 	t.Helper()
-	ids := make([]domain.ID, len(next))
 	var events, deliveries []string
 	a, w := f.sqlID(account), f.sqlID(webhook)
 	for i, due := range next {
 		position, event := first+int64(i), f.sqlID(domain.NewID(time.Now()))
-		ids[i] = store.DeliveryID(at(i), position, webhook)
 		events = append(events, fmt.Sprintf("(%s, %d, %s, 0, %s, 1, %s)", a, position, event, f.sqlTime(at(0)), f.sqlBytes("{}")))
-		deliveries = append(deliveries, fmt.Sprintf("((SELECT %s FROM events AS e WHERE account_id = %s AND position = %d), %s, %s, %d, %s, %s, 0, 0, 0, 0, false, 'waiting')",
-			f.ofEvent(), a, position, a, w, position, f.sqlTime(at(i)), f.sqlTime(due)))
+		deliveries = append(deliveries, fmt.Sprintf("(%s, %s, %s, %d, %s, %s, 0, 0, 0, 0, false, 'waiting')",
+			f.ofEventAt(a, position), a, w, position, f.sqlTime(at(i)), f.sqlTime(due)))
 	}
 	execSQL(t, f, []string{
 		`INSERT INTO events (account_id, position, id, sequence, at, type, data) VALUES ` + strings.Join(events, ", "),
-		`INSERT INTO deliveries (` + f.eventColumn() + `, account_id, webhook_id, position, created_at, next_at, took_ms, status_code, attempts, step, manual, state)
+		`INSERT INTO deliveries (` + f.eventColumns() + `, account_id, webhook_id, position, created_at, next_at, took_ms, status_code, attempts, step, manual, state)
 		VALUES ` + strings.Join(deliveries, ", "),
 		`UPDATE webhook_lanes SET due_at = ` + f.sqlTime(next[0]) + ` WHERE account_id = ` + a + ` AND webhook_id = ` + w,
 	})
+	return f.deliveryIDs(t, webhook, first)
+}
+
+// deliveryIDs returns the ids of a webhook's deliveries of the events from a position on.
+func (f *fixture) deliveryIDs(t testing.TB, webhook domain.ID, first int64) (ids []domain.ID) {
+	t.Helper()
+	rows, err := openSQL(t, f.Dialect(), f.place).QueryContext(t.Context(), fmt.Sprintf(
+		"SELECT number FROM deliveries WHERE webhook_id = %s AND position >= %d ORDER BY position", f.sqlID(webhook), first))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var number int64
+		if err := rows.Scan(&number); err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, store.DeliveryID(at(len(ids)), number, webhook))
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
 	return ids
 }
 

@@ -144,7 +144,7 @@ func (f *fixture) publishIn(t testing.TB, tx *sql.Tx, webhook domain.ID, positio
 			a, position, f.sqlID(domain.NewID(at(0))), now, f.sqlBytes("{}")),
 		fmt.Sprintf(`INSERT INTO deliveries (%s, account_id, webhook_id, position, created_at, took_ms, status_code, attempts, step, manual, state)
 			SELECT %s, account_id, %s, position, %s, 0, 0, 0, 0, false, 'waiting' FROM events AS e WHERE account_id = %s AND position = %d`,
-			f.eventColumn(), f.ofEvent(), w, now, a, position),
+			f.eventColumns(), f.ofEvent(), w, now, a, position),
 		fmt.Sprintf(`UPDATE webhook_lanes SET due_at = CASE WHEN due_at < %s THEN due_at ELSE %s END WHERE account_id = %s AND webhook_id = %s`, now, now, a, w),
 	} {
 		if _, err := tx.ExecContext(t.Context(), s); err != nil {

@@ -264,25 +264,20 @@ func freshLane(sc scope, id domain.ID) error {
 	return sc.rows(&laneRow{}).Where(eq("webhook_id", uid(id))).Updates(columns).Error
 }
 
-// firstWaiting returns a delivery of a locked lane that waits: one that is new, or else the one that is planned next; nil for none.
+// firstWaiting returns a delivery of a webhook that waits: one that is new, or else the one that is planned next; nil for none.
 func firstWaiting(sc scope, id domain.ID) (*deliveryRow, error) {
-	var lane laneRow
-	if err := sc.rows(&lane).Select("new_from").Where(eq("webhook_id", uid(id))).Take(&lane).Error; err != nil {
-		return nil, err
+	for _, which := range []string{"state = 'waiting' AND next_at IS NULL", "state = 'waiting' AND next_at IS NOT NULL"} {
+		var rows []deliveryRow
+		err := sc.rows(&deliveryRow{}).Select("state", "next_at", "created_at").Where(eq("webhook_id", uid(id))).
+			Where(condition{which, nil}).Clauses(ascending("next_at", "number")).Limit(1).Find(&rows).Error
+		if err != nil {
+			return nil, err
+		}
+		if len(rows) > 0 {
+			return &rows[0], nil
+		}
 	}
-	of := func() *gorm.DB {
-		return sc.rows(&deliveryRow{}).Select("state", "next_at", "created_at").Where(eq("webhook_id", uid(id))).Limit(1)
-	}
-	var rows []deliveryRow
-	isNew := condition{"next_at IS NULL AND state = 'waiting' AND position >= ?", []any{lane.NewFrom}}
-	err := of().Where(isNew).Clauses(ascending("position")).Find(&rows).Error
-	if err == nil && len(rows) == 0 {
-		err = of().Where(condition{"next_at IS NOT NULL", nil}).Clauses(ascending("next_at")).Find(&rows).Error
-	}
-	if err != nil || len(rows) == 0 {
-		return nil, err
-	}
-	return &rows[0], nil
+	return nil, nil
 }
 
 // DeleteWebhook removes a webhook. Its log goes with the events. CodeWebhookNotFound, CodeWebhookOfInstance.

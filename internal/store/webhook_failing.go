@@ -62,33 +62,22 @@ func (s *Store) WarnWebhook(ctx context.Context, w domain.FailingWebhook, at tim
 	}))
 }
 
-// exhaustPlannedSQL and exhaustNewSQL take the oldest deliveries first. Only while their webhook is disabled: it may be
-// active again. The latest attempts of what was planned, whose failures are overwritten, are kept before.
+// exhaustSQL takes the oldest deliveries first. Only while their webhook is disabled: it may be active again. Their
+// latest attempts, whose failures are overwritten, are kept before.
 const (
-	exhaustPlannedSQL = exhaustSQL + exhaustiblePlanned + `)`
-	exhaustNewSQL     = exhaustSQL + exhaustibleNew + `)`
-
-	keepAttemptsSQL = `
-INSERT INTO delivery_attempts (account_id, webhook_id, position, number, at, took_ms, status_code, manual, failure, response)
-SELECT account_id, webhook_id, position, attempts, tried_at, took_ms, status_code, tried_manual, failure, response
-FROM deliveries WHERE account_id = $1 AND webhook_id = $2 AND position IN (` + exhaustiblePlanned + `) AND attempts > 0
-ON CONFLICT DO NOTHING`
-
 	exhaustSQL = `
 UPDATE deliveries SET state = 'exhausted', failure = 'webhook_disabled', next_at = NULL
-WHERE account_id = $1 AND webhook_id = $2 AND position IN (`
+WHERE account_id = $1 AND webhook_id = $2 AND number IN (SELECT d.number` + exhaustible + `)`
 
-	exhaustiblePlanned = `
-    SELECT d.position FROM deliveries AS d JOIN webhooks AS w ON w.account_id = d.account_id AND w.id = d.webhook_id
-    WHERE d.account_id = $1 AND d.webhook_id = $2 AND d.next_at IS NOT NULL AND w.status = 'disabled'
-    ORDER BY d.next_at, d.position LIMIT $3`
+	keepAttemptsSQL = `
+INSERT INTO delivery_attempts (account_id, webhook_id, delivery, number, at, took_ms, status_code, manual, failure, response)
+SELECT account_id, webhook_id, number, attempts, tried_at, took_ms, status_code, tried_manual, failure, response
+FROM (SELECT d.*` + exhaustible + `) AS d WHERE attempts > 0 ON CONFLICT DO NOTHING`
 
-	exhaustibleNew = `
-    SELECT d.position FROM deliveries AS d JOIN webhooks AS w ON w.account_id = d.account_id AND w.id = d.webhook_id
-    WHERE d.account_id = $1 AND d.webhook_id = $2 AND d.position >= (
-            SELECT new_from FROM webhook_lanes WHERE account_id = $1 AND webhook_id = $2
-        ) AND d.next_at IS NULL AND d.state = 'waiting' AND w.status = 'disabled'
-    ORDER BY d.position LIMIT $3`
+	exhaustible = `
+    FROM deliveries AS d JOIN webhooks AS w ON w.account_id = d.account_id AND w.id = d.webhook_id
+    WHERE d.account_id = $1 AND d.webhook_id = $2 AND d.state = 'waiting' AND w.status = 'disabled'
+    ORDER BY d.next_at, d.number LIMIT $3`
 )
 
 // exhaust ends what waits for a disabled webhook, in small transactions: there may be very much. The sweep goes on
@@ -104,27 +93,13 @@ func (s *Store) exhaust(ctx context.Context, account, webhook domain.ID) error {
 			if err != nil {
 				return 0, err
 			}
-			return exhaustSome(sc, uid(webhook))
+			if err = execByHand(sc, numbered(sc, keepAttemptsSQL), uid(webhook), sweepBatch); err != nil {
+				return 0, err
+			}
+			return countByHand(sc, numbered(sc, exhaustSQL), uid(webhook), sweepBatch)
 		})
 		if err != nil || n < sweepBatch {
 			return err
 		}
 	}
-}
-
-// exhaustSome ends some of what waits in the locked lane of a disabled webhook, and returns how much: what is planned before
-// what is new.
-func exhaustSome(sc scope, webhook uid) (int64, error) {
-	if err := execByHand(sc, numbered(sc, keepAttemptsSQL), webhook, sweepBatch); err != nil {
-		return 0, err
-	}
-	planned, err := countByHand(sc, numbered(sc, exhaustPlannedSQL), webhook, sweepBatch)
-	if err != nil || planned == sweepBatch {
-		return planned, err
-	}
-	fresh, err := countByHand(sc, numbered(sc, exhaustNewSQL), webhook, sweepBatch-planned)
-	if err != nil || fresh == 0 {
-		return planned, err
-	}
-	return planned + fresh, moveLane(sc, webhook)
 }

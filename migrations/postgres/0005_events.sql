@@ -70,9 +70,6 @@ CREATE TABLE webhook_lanes (
     lease_until timestamptz(3),
     paused_until timestamptz(3),
     failures    integer        NOT NULL,
-    -- No delivery of an earlier event is new. A new one waits for its first attempt: it has no next_at, and is in no index
-    -- but that of the key. Whoever has the row locked may move this.
-    new_from    bigint         NOT NULL DEFAULT 0,
     PRIMARY KEY (account_id, webhook_id),
     FOREIGN KEY (account_id, webhook_id) REFERENCES webhooks (account_id, id) ON DELETE CASCADE
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.01);
@@ -80,14 +77,15 @@ CREATE INDEX webhook_lanes_due ON webhook_lanes (due_at) WHERE due_at IS NOT NUL
 CREATE INDEX webhook_lanes_of_worker ON webhook_lanes (worker_id) WHERE worker_id IS NOT NULL;
 
 -- One event for one webhook. Those of a webhook that is gone go with their events: to remove a million of them
--- at once, with the webhook, would take longer than a statement may.
+-- at once, with the webhook, would take longer than a statement may. In a webhook's log number is the event's position.
 CREATE TABLE deliveries (
     account_id   uuid           NOT NULL,
     webhook_id   uuid           NOT NULL,
+    number       bigint         NOT NULL,
     position     bigint         NOT NULL,
     event_id     uuid           NOT NULL,
     created_at   timestamptz(3) NOT NULL,
-    -- Of an attempt that was planned, or asked for.
+    -- Of an attempt that was planned, or asked for. One that waits for its first attempt has none: it is due at once.
     next_at      timestamptz(3),
     -- Of the latest attempt; response is the beginning of its answer.
     tried_at     timestamptz(3),
@@ -100,11 +98,10 @@ CREATE TABLE deliveries (
     failure      text,
     tried_manual boolean        NOT NULL DEFAULT false,
     response     bytea,
-    PRIMARY KEY (account_id, webhook_id, position),
-    CHECK (next_at IS NULL OR state = 'waiting')
+    PRIMARY KEY (account_id, webhook_id, number)
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02);
-CREATE INDEX deliveries_planned ON deliveries (account_id, webhook_id, next_at, position) WHERE next_at IS NOT NULL;
-CREATE INDEX deliveries_failed ON deliveries (account_id, webhook_id, position) WHERE failure IS NOT NULL;
+CREATE INDEX deliveries_waiting ON deliveries (account_id, webhook_id, next_at, number) WHERE state = 'waiting';
+CREATE INDEX deliveries_failed ON deliveries (account_id, webhook_id, number) WHERE failure IS NOT NULL;
 -- By the event's id, which grows with time. By account and position it would look like the key to the planner.
 CREATE INDEX deliveries_of_event ON deliveries (event_id);
 
@@ -112,7 +109,7 @@ CREATE INDEX deliveries_of_event ON deliveries (event_id);
 CREATE TABLE delivery_attempts (
     account_id  uuid           NOT NULL,
     webhook_id  uuid           NOT NULL,
-    position    bigint         NOT NULL,
+    delivery    bigint         NOT NULL,
     number      integer        NOT NULL,
     at          timestamptz(3) NOT NULL,
     took_ms     integer        NOT NULL,
@@ -120,8 +117,8 @@ CREATE TABLE delivery_attempts (
     manual      boolean        NOT NULL,
     failure     text,
     response    bytea,
-    PRIMARY KEY (account_id, webhook_id, position, number),
-    FOREIGN KEY (account_id, webhook_id, position) REFERENCES deliveries (account_id, webhook_id, position) ON DELETE CASCADE
+    PRIMARY KEY (account_id, webhook_id, delivery, number),
+    FOREIGN KEY (account_id, webhook_id, delivery) REFERENCES deliveries (account_id, webhook_id, number) ON DELETE CASCADE
 );
 
 CREATE TABLE inbound_webhooks (

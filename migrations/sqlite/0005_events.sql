@@ -73,9 +73,6 @@ CREATE TABLE webhook_lanes (
     lease_until timestamp,
     paused_until timestamp,
     failures    integer        NOT NULL,
-    -- No delivery of an earlier event is new. A new one waits for its first attempt: it has no next_at, and is in no index
-    -- but that of the key. Whoever has the row locked may move this.
-    new_from    integer        NOT NULL DEFAULT 0,
     PRIMARY KEY (account_id, webhook_id),
     FOREIGN KEY (account_id, webhook_id) REFERENCES webhooks (account_id, id) ON DELETE CASCADE
 ) WITHOUT ROWID;
@@ -83,15 +80,17 @@ CREATE INDEX webhook_lanes_due ON webhook_lanes (due_at) WHERE due_at IS NOT NUL
 CREATE INDEX webhook_lanes_of_worker ON webhook_lanes (worker_id) WHERE worker_id IS NOT NULL;
 
 -- One event for one webhook. Those of a webhook that is gone go with their events: to remove a million of them
--- at once, with the webhook, would take longer than a statement may. No foreign key says so: it would need an index with
--- another page to write for each delivery. Those of an event are known by number, which begins at 64 times the event's.
+-- at once, with the webhook, would take longer than a statement may. Their numbers begin at 64 times that of the event, by which
+-- they are found. What costs most in a transaction is the pages that it changes. So a delivery that waits is not in the index
+-- of the log, where each webhook has a page of its own, but in one which is small as long as receivers keep up. Both have
+-- the number at the end, as every index has.
 CREATE TABLE deliveries (
     number       integer PRIMARY KEY,
     account_id   blob           NOT NULL,
     webhook_id   blob           NOT NULL,
     position     integer        NOT NULL,
     created_at   timestamp      NOT NULL,
-    -- Of an attempt that was planned, or asked for.
+    -- Of an attempt that was planned, or asked for. One that waits for its first attempt has none: it is due at once.
     next_at      timestamp,
     -- Of the latest attempt; response is the beginning of its answer.
     tried_at     timestamp,
@@ -103,18 +102,17 @@ CREATE TABLE deliveries (
     state        text           NOT NULL CHECK (state IN ('waiting', 'delivered', 'exhausted')),
     failure      text,
     tried_manual boolean        NOT NULL DEFAULT false,
-    response     blob,
-    UNIQUE (account_id, webhook_id, position),
-    CHECK (next_at IS NULL OR state = 'waiting')
+    response     blob
 );
-CREATE INDEX deliveries_planned ON deliveries (account_id, webhook_id, next_at, position) WHERE next_at IS NOT NULL;
-CREATE INDEX deliveries_failed ON deliveries (account_id, webhook_id, position) WHERE failure IS NOT NULL;
+CREATE INDEX deliveries_waiting ON deliveries (account_id, webhook_id, next_at) WHERE state = 'waiting';
+CREATE INDEX deliveries_log ON deliveries (account_id, webhook_id) WHERE state <> 'waiting';
+CREATE INDEX deliveries_failed ON deliveries (account_id, webhook_id) WHERE failure IS NOT NULL;
 
 -- The HTTP requests of a delivery before the latest one, which is in the delivery itself: most have only one.
 CREATE TABLE delivery_attempts (
     account_id  blob           NOT NULL,
     webhook_id  blob           NOT NULL,
-    position    integer        NOT NULL,
+    delivery    integer        NOT NULL,
     number      integer        NOT NULL,
     at          timestamp      NOT NULL,
     took_ms     integer        NOT NULL,
@@ -122,8 +120,8 @@ CREATE TABLE delivery_attempts (
     manual      boolean        NOT NULL,
     failure     text,
     response    blob,
-    PRIMARY KEY (account_id, webhook_id, position, number),
-    FOREIGN KEY (account_id, webhook_id, position) REFERENCES deliveries (account_id, webhook_id, position) ON DELETE CASCADE
+    PRIMARY KEY (delivery, number),
+    FOREIGN KEY (delivery) REFERENCES deliveries (number) ON DELETE CASCADE
 );
 
 CREATE TABLE inbound_webhooks (
