@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"encoding/binary"
 	"time"
 
@@ -17,8 +16,8 @@ const numberBits = 50
 
 // deliveryID returns the id of a webhook's delivery.
 func deliveryID(at time.Time, number int64, webhook domain.ID) domain.ID {
-	id := domain.NewID(at)
-	binary.BigEndian.PutUint16(id[6:], 0x7000|uint16(number>>(numberBits-12))&0xfff)
+	var id domain.ID
+	binary.BigEndian.PutUint64(id[:], uint64(at.UnixMilli())<<16|0x7000|uint64(number>>(numberBits-12))&0xfff)
 	binary.BigEndian.PutUint64(id[8:], 0x2<<62|uint64(number)<<24&(1<<62-1))
 	copy(id[13:], webhook[13:])
 	return id
@@ -32,7 +31,7 @@ func numberOf(id domain.ID) int64 {
 // numberIn returns the number in the id of a webhook's delivery, and -1, which none has, if the id cannot be one.
 func numberIn(webhook, id domain.ID) int64 {
 	number := numberOf(id)
-	if made := deliveryID(time.Time{}, number, webhook); !bytes.Equal(made[6:], id[6:]) {
+	if made := deliveryID(madeAt(id).time(), number, webhook); made != id {
 		return -1
 	}
 	return number

@@ -74,7 +74,7 @@ func plannedEvents(t *testing.T, f wallFixture) []plannedText {
 	}
 	return append(list,
 		plannedText{name: "fan out", sql: string(matchingSQLite), sqlite: []string{"webhooks_of_instance (account_id=? AND instance_id=? AND status=?)"}},
-		plannedText{name: "due lanes", sql: string(dueLanesSQLite), sqlite: []string{"webhook_lanes USING PRIMARY KEY (account_id=? AND webhook_id=?)"}})
+		plannedText{name: "due lanes", sql: string(dueLaneSQLite), sqlite: []string{"webhook_lanes USING PRIMARY KEY (account_id=? AND webhook_id=?)"}})
 }
 
 // Among thousands of accounts with an instance or two there is one with thousands, each with a webhook.

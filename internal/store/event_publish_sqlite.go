@@ -7,6 +7,7 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"time"
 
 	"gorm.io/gorm"
 
@@ -27,24 +28,22 @@ RETURNING account_id, instance_id, last`
 	insertEventSQLite crossing = `
 INSERT INTO events (account_id, position, id, instance_id, sequence, at, type, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)`
 
-	// matchingSQLite finds the webhooks for rows of an account, an instance and a type, by their place in the list.
+	// matchingSQLite finds the webhooks for rows of an account, an instance and a type, by their place in the list, and whether
+	// their lanes are not due by ?2.
 	matchingSQLite crossing = matchingSQL + ` w.instance_id IS NULL` + matchSQL + `
 UNION ALL` + matchingSQL + ` w.instance_id = ` + listedSecond + matchSQL
 
 	matchingSQL = `
-SELECT given.key, w.id, w.url, w.of_instance FROM json_each(?1) AS given CROSS JOIN webhooks AS w ON w.account_id = ` + listedFirst + ` AND`
-	matchSQL = ` WHERE w.status = 'active' AND (w.events & ` + listedNumber + `) <> 0`
+SELECT given.key, w.id, w.url, w.of_instance, l.due_at IS NULL OR l.due_at > CAST(?2 AS integer)
+FROM json_each(?1) AS given CROSS JOIN webhooks AS w ON w.account_id = ` + listedFirst + ` AND`
+	matchSQL = `
+CROSS JOIN webhook_lanes AS l ON l.account_id = w.account_id AND l.webhook_id = w.id WHERE w.status = 'active' AND (w.events & ` + listedNumber + `) <> 0`
 
 	insertDeliverySQLite crossing = `
 INSERT INTO deliveries (number, account_id, webhook_id, position, created_at, took_ms, status_code, attempts, step, manual, state)
 VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, 0, 0, false, 'waiting')`
 
-	// dueLanesSQLite takes rows of an account and a webhook.
-	dueLanesSQLite crossing = `
-UPDATE webhook_lanes SET due_at = ?2
-FROM (SELECT ` + listedFirst + ` AS account_id, ` + listedSecond + ` AS webhook_id FROM json_each(?1)) AS l
-WHERE webhook_lanes.account_id = l.account_id AND webhook_lanes.webhook_id = l.webhook_id
-    AND (webhook_lanes.due_at IS NULL OR webhook_lanes.due_at > CAST(?2 AS integer))`
+	dueLaneSQLite crossing = `UPDATE webhook_lanes SET due_at = ?3 WHERE account_id = CAST(?1 AS blob) AND webhook_id = CAST(?2 AS blob)`
 )
 
 // publishOnSQLite publishes for one account or several.
@@ -110,7 +109,8 @@ func insertEventsSQLite(ctx context.Context, tx gorm.ConnPool, events []numbered
 
 // fanOutOnSQLite adds the deliveries of events, and makes their lanes due.
 func fanOutOnSQLite(ctx context.Context, tx gorm.ConnPool, to *news, events []numberedEvent) error {
-	targets, err := targetsSQLite(ctx, tx, events)
+	at := now()
+	targets, err := targetsSQLite(ctx, tx, events, at)
 	if err != nil || len(targets) == 0 {
 		return err
 	}
@@ -119,8 +119,8 @@ func fanOutOnSQLite(ctx context.Context, tx gorm.ConnPool, to *news, events []nu
 		return err
 	}
 	defer func() { _ = insert.Close() }()
-	var lanes hexList
-	at, place := now(), int64(0)
+	to.due = slices.Grow(to.due, len(targets))
+	place := int64(0)
 	for i, t := range targets {
 		if place++; i == 0 || targets[i-1].event.number != t.event.number {
 			place = 0
@@ -137,10 +137,14 @@ func fanOutOnSQLite(ctx context.Context, tx gorm.ConnPool, to *news, events []nu
 		if err != nil {
 			return err
 		}
-		lanes.add(d.AccountID, d.WebhookID)
+		if t.wakes {
+			if err = execInTx(ctx, tx, dueLaneSQLite, uid(d.AccountID), uid(d.WebhookID), millisOf(at)); err != nil {
+				return err
+			}
+		}
 		to.due = append(to.due, d)
 	}
-	return execInTx(ctx, tx, dueLanesSQLite, lanes.text(), millisOf(at))
+	return nil
 }
 
 // target is a webhook that wants an event.
@@ -149,10 +153,11 @@ type target struct {
 	webhook    domain.ID
 	url        string
 	ofInstance bool
+	wakes      bool // its lane has had nothing to do
 }
 
 // targetsSQLite returns the webhooks that want the events: of those with the same URL one, rather not the instance's own.
-func targetsSQLite(ctx context.Context, tx gorm.ConnPool, events []numberedEvent) ([]target, error) {
+func targetsSQLite(ctx context.Context, tx gorm.ConnPool, events []numberedEvent, at time.Time) ([]target, error) {
 	var list hexList
 	for i := range events {
 		list.addNumbered(events[i].AccountID, events[i].InstanceID, int64(events[i].Type))
@@ -162,11 +167,11 @@ func targetsSQLite(ctx context.Context, tx gorm.ConnPool, events []numberedEvent
 		var i int
 		var webhook uid
 		var t target
-		err := row.Scan(&i, &webhook, &t.url, &t.ofInstance)
+		err := row.Scan(&i, &webhook, &t.url, &t.ofInstance, &t.wakes)
 		t.event, t.webhook = events[i], domain.ID(webhook)
 		targets = append(targets, t)
 		return err
-	}, list.text())
+	}, list.text(), millisOf(at))
 	slices.SortFunc(targets, func(a, b target) int {
 		return cmp.Or(cmp.Compare(a.event.number, b.event.number), cmp.Compare(a.url, b.url),
 			compareBools(a.ofInstance, b.ofInstance), compareIDs(a.webhook, b.webhook))

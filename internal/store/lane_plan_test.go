@@ -20,7 +20,7 @@ import (
 func TestCrossing(t *testing.T) {
 	t.Parallel()
 	want := []string{
-		"anyLaneSQLite", "applyPostgres", "applySQLite", "byKeyPostgres", "claimLanesPostgres", "dueDeliveries", "dueLanesSQLite",
+		"anyLaneSQLite", "applyPostgres", "applySQLite", "byKeyPostgres", "claimLanesPostgres", "dueDeliveries", "dueLaneSQLite",
 		"failingWebhooks", "freeLanesSQLite", "heldLanesSQLite", "holdLanesPostgres", "insertDeliverySQLite", "insertEventSQLite",
 		"keepAttemptSQLite", "laneSQLite", "lockFailingPostgres", "lockLanesPostgres", "matchingSQLite", "moveFreeHeadsPostgres", "moveHeadsSQLite",
 		"nextDue", "publishPostgres", "releaseLaneSQLite", "renewLanesPostgres", "renewLanesSQLite", "saveFailingPostgres",
@@ -106,7 +106,7 @@ func plannedLanes() []struct {
 			[]string{"webhook_lanes_pkey", "deliveries_waiting"}, []string{"webhook_lanes USING PRIMARY KEY", "deliveries_waiting"}},
 		{"heads", moveFreeHeadsPostgres, moveHeadsSQLite, ids + `, ` + ids + `, '{1}'`, []any{"[]"},
 			[]string{"Index Scan using event_heads_pkey on event_heads"}, nil},
-		{"publish", publishPostgres, matchingSQLite, ids + `, '{1}', ` + ids + `, ` + ids + `, '{1}', '{now}', '{1}', '{""}'`, []any{"[]"},
+		{"publish", publishPostgres, matchingSQLite, ids + `, '{1}', ` + ids + `, ` + ids + `, '{1}', '{now}', '{1}', '{""}'`, []any{"[]", millis(1)},
 			[]string{"(account_id = e.account_id)", "(account_id = e_1.account_id) AND (instance_id = e_1.instance_id)", "webhook_lanes_pkey"},
 			[]string{"webhooks_of_instance (account_id=? AND instance_id=? AND status=?)"}},
 		{"lock", lockLanesPostgres, laneSQLite, ids + `, ` + ids, []any{"[]"},
