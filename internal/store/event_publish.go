@@ -70,22 +70,44 @@ func completeEvents(account domain.ID, events []domain.Event) error {
 // eventHeads says by how much the heads of an account and its instances move.
 type eventHeads struct {
 	account domain.ID
-	order   []domain.ID // the account, then the instances in order
-	by      map[domain.ID]int64
-	last    map[domain.ID]int64 // after the move
+	list    []eventHead // the account's, then those of the instances in their order
+}
+
+type eventHead struct {
+	id   domain.ID
+	by   int64
+	last int64 // after the move
 }
 
 func headsOf(account domain.ID, events []domain.Event) *eventHeads {
-	h := &eventHeads{account: account, by: map[domain.ID]int64{}, last: map[domain.ID]int64{}}
-	for _, e := range events {
-		if h.by[e.InstanceID]++; h.by[e.InstanceID] == 1 && !e.InstanceID.IsZero() {
-			h.order = append(h.order, e.InstanceID)
+	list := make([]eventHead, 1, 1+len(events))
+	list[0] = eventHead{id: account, by: int64(len(events))}
+	for i := range events {
+		if id := events[i].InstanceID; !id.IsZero() {
+			list = append(list, eventHead{id: id, by: 1})
 		}
 	}
-	slices.SortFunc(h.order, compareIDs)
-	h.order = slices.Insert(h.order, 0, account)
-	h.by[account] = int64(len(events))
-	return h
+	instances := list[1:]
+	slices.SortFunc(instances, func(a, b eventHead) int { return compareIDs(a.id, b.id) })
+	n := 0
+	for _, h := range instances {
+		if n > 0 && instances[n-1].id == h.id {
+			instances[n-1].by++
+			continue
+		}
+		instances[n] = h
+		n++
+	}
+	return &eventHeads{account, list[:1+n]}
+}
+
+// of returns the head of the account or of an instance that has one of the events.
+func (h *eventHeads) of(id domain.ID) *eventHead {
+	if id == h.account {
+		return &h.list[0]
+	}
+	i, _ := slices.BinarySearchFunc(h.list[1:], id, func(e eventHead, id domain.ID) int { return compareIDs(e.id, id) })
+	return &h.list[1+i]
 }
 
 // compareIDs is the order in which rows are locked.
@@ -97,20 +119,26 @@ func readHead(row scanned, heads map[domain.ID]*eventHeads) error {
 	var last int64
 	err := row.Scan(&account, &instance, &last)
 	if h := heads[domain.ID(account)]; h != nil {
-		h.last[domain.ID(instance)] = last
+		h.of(domain.ID(instance)).last = last
 	}
 	return err
 }
 
+// moved reports whether readHead has taken anything.
+func (h *eventHeads) moved() bool { return h.list[0].last > 0 }
+
 // place gives the events their positions and sequences.
 func (h *eventHeads) place(events []domain.Event) {
+	next := func(id domain.ID) int64 {
+		head := h.of(id)
+		head.by--
+		return head.last - head.by
+	}
 	for i := range events {
 		e := &events[i]
-		h.by[h.account]--
-		e.Position, e.Sequence = h.last[h.account]-h.by[h.account], 0
+		e.Position, e.Sequence = next(h.account), 0
 		if !e.InstanceID.IsZero() {
-			h.by[e.InstanceID]--
-			e.Sequence = h.last[e.InstanceID] - h.by[e.InstanceID]
+			e.Sequence = next(e.InstanceID)
 		}
 	}
 }

@@ -81,8 +81,8 @@ SELECT account_id, webhook_id, position, created_at FROM fan`
 
 func publishOnPostgres(sc scope, events []domain.Event) error {
 	h := headsOf(sc.wall.account, events)
-	counts := listOf(h.order, func(id *domain.ID) int64 { return h.by[*id] })
-	ids := listOf(h.order, func(id *domain.ID) uid { return uid(*id) })
+	counts := listOf(h.list, func(e *eventHead) int64 { return e.by })
+	ids := listOf(h.list, func(e *eventHead) uid { return uid(e.id) })
 	heads := map[domain.ID]*eventHeads{h.account: h}
 	err := queryByHand(sc, func(rows *sql.Rows) error { return readHead(rows, heads) }, moveHeadsPostgres, uidArray(ids), counts)
 	if err != nil {
@@ -121,8 +121,8 @@ func moveFreeHeads(ctx context.Context, tx pgx.Tx, all []*joinedPublication) (pl
 	for _, a := range all {
 		h := headsOf(a.account, a.events)
 		heads[a.account] = h
-		for _, id := range h.order {
-			accounts, ids, counts = append(accounts, a.account), append(ids, id), append(counts, h.by[id])
+		for _, e := range h.list {
+			accounts, ids, counts = append(accounts, a.account), append(ids, e.id), append(counts, e.by)
 		}
 	}
 	b := new(pgx.Batch)
@@ -134,7 +134,7 @@ func moveFreeHeads(ctx context.Context, tx pgx.Tx, all []*joinedPublication) (pl
 		return nil, err
 	}
 	for _, a := range all {
-		if h := heads[a.account]; len(h.last) > 0 {
+		if h := heads[a.account]; h.moved() {
 			h.place(a.events)
 			placed = append(placed, a)
 		}

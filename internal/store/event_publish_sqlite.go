@@ -57,8 +57,8 @@ func publishOnSQLite(sc scope, all []*joinedPublication) error {
 	for _, a := range all {
 		h := headsOf(a.account, a.events)
 		heads[a.account] = h
-		for _, id := range h.order {
-			list.addNumbered(a.account, id, h.by[id])
+		for _, e := range h.list {
+			list.addNumbered(a.account, e.id, e.by)
 		}
 	}
 	err := eachInTx(ctx, tx, moveHeadsSQLite, func(row scanned) error { return readHead(row, heads) }, list.text())
