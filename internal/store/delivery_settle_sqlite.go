@@ -18,6 +18,11 @@ SELECT l.account_id, l.webhook_id, l.epoch, w.failing_since FROM json_each(?1) A
 CROSS JOIN webhook_lanes AS l ON l.account_id = ` + listedFirst + ` AND l.webhook_id = ` + listedSecond + `
 CROSS JOIN webhooks AS w ON w.account_id = l.account_id AND w.id = l.webhook_id`
 
+	// deliverSQLite is applySQLite for what was delivered, as most is: whether it was replayed meanwhile makes no difference.
+	deliverSQLite crossing = `
+UPDATE deliveries SET attempts = ?4, tried_at = ?5, took_ms = ?6, status_code = ?7, step = ?8, tried_manual = ?9, response = ?10,
+    state = 'delivered', failure = NULL, next_at = NULL, manual = false` + toApplySQLite
+
 	// applySQLite has in ?12 whether the delivery stays as it is if it was replayed meanwhile.
 	applySQLite crossing = `
 UPDATE deliveries SET attempts = ?4, tried_at = ?5, took_ms = ?6, status_code = ?7, failure = ?8,
@@ -89,21 +94,21 @@ func (t sqliteSettling) lock(touches []touch) (map[laneID]held, error) {
 
 func (t sqliteSettling) apply(outcomes []domain.Outcome) ([]bool, error) {
 	ctx, tx := t.tx()
-	update, err := prepareSQLite(ctx, tx, applySQLite)
+	deliver, err := prepareSQLite(ctx, tx, deliverSQLite)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = update.Close() }()
+	defer func() { _ = deliver.Close() }()
 	applied := make([]bool, len(outcomes))
 	for i := range outcomes {
-		if applied[i], err = applyOne(ctx, tx, update, &outcomes[i]); err != nil {
+		if applied[i], err = applyOne(ctx, tx, deliver, &outcomes[i]); err != nil {
 			return nil, err
 		}
 	}
 	return applied, nil
 }
 
-func applyOne(ctx context.Context, tx gorm.ConnPool, update *sql.Stmt, o *domain.Outcome) (bool, error) {
+func applyOne(ctx context.Context, tx gorm.ConnPool, deliver *sql.Stmt, o *domain.Outcome) (bool, error) {
 	a := &o.Attempt
 	account, webhook, number := uid(o.Lane.Account), uid(o.Lane.Webhook), numberIn(o.Lane.Webhook, o.Delivery)
 	if a.Number > 1 {
@@ -111,9 +116,14 @@ func applyOne(ctx context.Context, tx gorm.ConnPool, update *sql.Stmt, o *domain
 			return false, err
 		}
 	}
-	stays := !a.Manual && o.State != domain.DeliveryDelivered
-	result, err := update.ExecContext(ctx, account, webhook, number, a.Number, millisOf(a.At), tookMS(a), a.StatusCode, optional(a.Failure),
-		string(o.State), o.Step, nextOf(o), stays, a.Manual, blob(a.Response))
+	var result sql.Result
+	var err error
+	if o.State == domain.DeliveryDelivered {
+		result, err = deliver.ExecContext(ctx, account, webhook, number, a.Number, millisOf(a.At), tookMS(a), a.StatusCode, o.Step, a.Manual, blob(a.Response))
+	} else {
+		result, err = tx.ExecContext(ctx, string(applySQLite), account, webhook, number, a.Number, millisOf(a.At), tookMS(a), a.StatusCode,
+			optional(a.Failure), string(o.State), o.Step, nextOf(o), !a.Manual, a.Manual, blob(a.Response))
+	}
 	if err != nil {
 		return false, err
 	}

@@ -20,7 +20,7 @@ import (
 func TestCrossing(t *testing.T) {
 	t.Parallel()
 	want := []string{
-		"anyLaneSQLite", "applyPostgres", "applySQLite", "byKeyPostgres", "claimLanesPostgres", "dueDeliveries", "dueLaneSQLite",
+		"anyLaneSQLite", "applyPostgres", "applySQLite", "byKeyPostgres", "claimLanesPostgres", "deliverSQLite", "dueDeliveries", "dueLaneSQLite",
 		"failingWebhooks", "freeLanesSQLite", "heldLanesSQLite", "holdLanesPostgres", "insertDeliverySQLite", "insertEventSQLite",
 		"keepAttemptSQLite", "laneSQLite", "lockFailingPostgres", "lockLanesPostgres", "matchingSQLite", "moveFreeHeadsPostgres", "moveHeadsSQLite",
 		"nextDue", "publishPostgres", "releaseLaneSQLite", "renewLanesPostgres", "renewLanesSQLite", "saveFailingPostgres",

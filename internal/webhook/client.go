@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -129,13 +130,14 @@ type reply struct {
 func (c *Client) send(ctx context.Context, r request) (reply, error) {
 	begun := time.Now()
 	out := reply{Attempt: domain.Attempt{At: begun.Truncate(time.Millisecond)}}
-	if c.policy.Check(r.webhook.URL) != nil { // what is permitted may have changed since it was registered
+	target, err := c.policy.parse(r.webhook.URL)
+	if err != nil { // what is permitted may have changed since it was registered
 		out.Failure = domain.FailureBlocked
 		return out, ctx.Err()
 	}
 	timed, cancel := context.WithTimeout(ctx, r.webhook.Timeout)
 	defer cancel()
-	err := c.exchange(timed, r, begun, &out)
+	err = c.exchange(timed, r, target, begun, &out)
 	out.Took = time.Since(begun)
 	if err == nil {
 		return out, nil
@@ -151,7 +153,7 @@ func (c *Client) send(ctx context.Context, r request) (reply, error) {
 
 // exchange sends a request and reads the answer. A connection that was kept from an earlier request may have
 // been closed by the receiver in the meantime: then the request goes once more over a new one.
-func (c *Client) exchange(ctx context.Context, r request, at time.Time, out *reply) error {
+func (c *Client) exchange(ctx context.Context, r request, target *url.URL, at time.Time, out *reply) error {
 	id := r.event.ID.Prefixed(domain.PrefixEvent)
 	body := domain.AppendEnvelope(make([]byte, 0, 256+len(r.event.Data)), r.event)
 	var reused, answered atomic.Bool
@@ -159,10 +161,11 @@ func (c *Client) exchange(ctx context.Context, r request, at time.Time, out *rep
 		GotConn:              func(info httptrace.GotConnInfo) { reused.Store(info.Reused) },
 		GotFirstResponseByte: func() { answered.Store(true) },
 	}
-	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, trace), http.MethodPost, r.webhook.URL, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, trace), http.MethodPost, "", bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
+	req.URL, req.Host = target, strings.TrimSuffix(target.Host, ":")
 	req.Header = http.Header{"Content-Type": {"application/json"}, "User-Agent": {userAgent}}
 	Sign(req.Header, r.secrets, id, at, body)
 	res, err := c.pooled.RoundTrip(req) //nolint:bodyclose // whoever reads the answer closes it

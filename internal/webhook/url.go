@@ -39,25 +39,32 @@ func NewURLPolicy(private bool, allowed ...netip.Prefix) *URLPolicy {
 // with it. It looks at the text only: names are resolved, and their addresses judged by Control, when something
 // is sent.
 func (p *URLPolicy) Check(raw string) error {
+	_, err := p.parse(raw)
+	return err
+}
+
+// parse takes apart a URL that passes Check.
+func (p *URLPolicy) parse(raw string) (*url.URL, error) {
 	if len(raw) > maxURL {
-		return errors.New("It is longer than 2,048 characters.")
+		return nil, errors.New("It is longer than 2,048 characters.")
 	}
 	u, err := url.Parse(raw)
-	switch {
-	case err != nil || u.Opaque != "" || !isASCII(raw):
-		return errors.New("It is not a well-formed URL.")
-	case u.Scheme != "http" && u.Scheme != "https":
-		return errors.New("It does not begin with http:// or https://.")
-	case u.User != nil:
-		return errors.New("It holds a user name or password.")
-	case !isPort(u.Port()):
-		return errors.New("Its port is not one from 1 to 65535.")
-	case isOtherProtocol(u.Port()):
-		return errors.New("Its port is that of another protocol than HTTP.")
-	case u.Fragment != "" || strings.HasSuffix(raw, "#"):
-		return errors.New("It holds a fragment (#…), which is never sent.")
+	if err != nil || u.Opaque != "" || !isASCII(raw) {
+		return nil, errors.New("It is not a well-formed URL.")
 	}
-	return p.checkHost(u.Hostname())
+	switch port := u.Port(); {
+	case u.Scheme != "http" && u.Scheme != "https":
+		return nil, errors.New("It does not begin with http:// or https://.")
+	case u.User != nil:
+		return nil, errors.New("It holds a user name or password.")
+	case !isPort(port):
+		return nil, errors.New("Its port is not one from 1 to 65535.")
+	case isOtherProtocol(port):
+		return nil, errors.New("Its port is that of another protocol than HTTP.")
+	case u.Fragment != "" || strings.HasSuffix(raw, "#"):
+		return nil, errors.New("It holds a fragment (#…), which is never sent.")
+	}
+	return u, p.checkHost(u.Hostname())
 }
 
 func (p *URLPolicy) checkHost(host string) error {
