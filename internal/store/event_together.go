@@ -76,9 +76,12 @@ func (s *Store) publishTogether(ctx context.Context, account domain.ID, events [
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	mine := &publication{ctx: ctx, account: account, events: events}
+	var published news
 	err := s.publications.joined.do(ctx, mine, func(next func() (*publication, bool)) { //nolint:contextcheck // each publication brings its own
-		s.publishJoined(s.publications.takeJoined(next))
+		published = s.publishJoined(s.publications.takeJoined(next))
 	})
+	// The others go on first, so that the next turn begins while what this one has published is being delivered.
+	s.tell(&published)
 	if err == nil && !mine.done {
 		one := s.publications.enter(account)
 		defer s.publications.leave(account, one)
@@ -134,25 +137,26 @@ func (s *Store) publishOneByOne(all []*publication) {
 	}
 }
 
-// publishJoined publishes as many as it can in one transaction.
-func (s *Store) publishJoined(all []*publication) {
+// publishJoined publishes as many as it can in one transaction, and returns what to tell of it.
+func (s *Store) publishJoined(all []*publication) news {
 	join := s.joinOnPostgres
 	if s.pool == nil {
 		join = s.joinOnSQLite
 	}
 	// One caller's end is not the others'.
-	placed, err := join(context.WithoutCancel(all[0].ctx), joinByAccount(all))
+	placed, published, err := join(context.WithoutCancel(all[0].ctx), joinByAccount(all))
 	if domain.CodeOf(err) == domain.CodeUnavailable {
 		for _, p := range all {
 			p.done, p.err = true, err
 		}
 	}
 	if err != nil {
-		return
+		return news{}
 	}
 	for _, a := range placed {
 		a.handBack()
 	}
+	return published
 }
 
 // joinedPublication is what is published for an account in one transaction.
@@ -189,16 +193,18 @@ func (a *joinedPublication) handBack() {
 	}
 }
 
-func (s *Store) joinOnSQLite(ctx context.Context, all []*joinedPublication) ([]*joinedPublication, error) {
-	return all, s.write(ctx, wall{}, func(sc scope) error {
-		sc.news.published = true
+func (s *Store) joinOnSQLite(ctx context.Context, all []*joinedPublication) ([]*joinedPublication, news, error) {
+	var published news
+	err := s.transact(ctx, wall{}, func(sc scope) error {
+		published = news{published: true}
+		sc.news = &published
 		return publishOnSQLite(sc, all)
 	})
+	return all, published, err
 }
 
 // joinOnPostgres returns the accounts that it has published for.
-func (s *Store) joinOnPostgres(ctx context.Context, all []*joinedPublication) (placed []*joinedPublication, err error) {
-	var published news
+func (s *Store) joinOnPostgres(ctx context.Context, all []*joinedPublication) (placed []*joinedPublication, published news, err error) {
 	err = s.writePostgres(ctx, func(tx pgx.Tx) (err error) {
 		published = news{}
 		if placed, err = moveFreeHeads(ctx, tx, all); err != nil || len(placed) == 0 {
@@ -211,8 +217,5 @@ func (s *Store) joinOnPostgres(ctx context.Context, all []*joinedPublication) (p
 		}
 		return addEvents(ctx, tx, events, &published)
 	})
-	if err == nil {
-		s.tell(&published)
-	}
-	return placed, err
+	return placed, published, err
 }
