@@ -33,19 +33,20 @@ func (a *Account) Replay(ctx context.Context, webhook, delivery domain.ID, at ti
 // remain so. CodeWebhookNotFound, CodeWebhookDisabled.
 func (a *Account) ReplayFailed(ctx context.Context, webhook domain.ID, since, at time.Time) (int, error) {
 	after, err := load(ctx, a.s, a.wall(), func(sc scope) (int64, error) { return lastFailedBefore(sc, webhook, since) })
+	if err != nil {
+		return 0, err
+	}
 	for total := 0; ; {
-		var more bool
-		if err == nil {
-			var n int
-			n, err = change(ctx, a.s, a.wall(), func(sc scope) (n int, err error) {
-				more, n, err = a.s.replayBatch(sc, webhook, &after, at)
-				return n, err
-			})
-			total += n
-		}
-		if err != nil || !more {
+		last := after
+		n, err := change(ctx, a.s, a.wall(), func(sc scope) (n int, err error) {
+			last, n, err = replaySome(sc, webhook, after, at)
+			return n, err
+		})
+		total += n
+		if err != nil || last == after {
 			return total, err
 		}
+		after = last
 	}
 }
 
@@ -66,23 +67,23 @@ func failedOf(sc scope, webhook domain.ID) *gorm.DB {
 	return sc.rows(&deliveryRow{}).Where(eq("webhook_id", uid(webhook))).Where(condition{"failure IS NOT NULL", nil})
 }
 
-// replayBatch replays the next failed deliveries, behind which it moves after. It reports whether there may be more.
-func (s *Store) replayBatch(sc scope, webhook domain.ID, after *int64, at time.Time) (more bool, n int, err error) {
+// replaySome replays the next failed deliveries and returns the number of the last one, after itself when there are no more.
+func replaySome(sc scope, webhook domain.ID, after int64, at time.Time) (last int64, n int, err error) {
 	lane, err := activeLane(sc, webhook)
 	if err != nil {
-		return false, 0, err
+		return after, 0, err
 	}
 	var rows []deliveryRow
 	open := in("state", []any{string(domain.DeliveryWaiting), string(domain.DeliveryExhausted)})
-	behind := condition{"number > ?", []any{*after}}
+	behind := condition{"number > ?", []any{after}}
 	err = failedOf(sc, webhook).Select("number").Where(open).Where(behind).
 		Clauses(ascending("number")).Limit(replayBatch).Find(&rows).Error
 	if err != nil || len(rows) == 0 {
-		return false, 0, err
+		return after, 0, err
 	}
-	*after = rows[len(rows)-1].Number
-	n, err = replay(sc, lane, at, failedOf(sc, webhook).Where(open).Where(behind).Where(lte("number", *after)))
-	return true, n, err
+	last = rows[len(rows)-1].Number
+	n, err = replay(sc, lane, at, failedOf(sc, webhook).Where(open).Where(behind).Where(lte("number", last)))
+	return last, n, err
 }
 
 // activeLane locks the lane of an active webhook: nobody settles, gives it back, disables it or makes something

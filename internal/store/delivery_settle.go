@@ -30,9 +30,9 @@ func (s *Store) Settle(ctx context.Context, outcomes []domain.Outcome, updates [
 	if s.pool != nil {
 		err = s.writePostgres(ctx, func(tx pgx.Tx) error { return run(postgresSettling{ctx, tx}) })
 	} else {
-		ctx, cancel := bounded(ctx)
+		limited, cancel := bounded(ctx)
 		defer cancel()
-		err = s.writeGrouped(ctx, wall{}, true, func(sc scope) error { return run(sqliteSettling{sc}) })
+		err = s.writeGrouped(limited, wall{}, true, func(sc scope) error { return run(sqliteSettling{sc}) })
 	}
 	if err != nil {
 		return nil, err

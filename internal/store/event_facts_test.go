@@ -183,11 +183,23 @@ func TestEvents_Sweep(t *testing.T) {
 		if n := must[int](t)(f.Sweep(ctx)); n != 125 {
 			t.Errorf("%d more events are swept", n)
 		}
+		// Those of the two latest events stay, three each.
+		same(t, "what is left of deliveries", countRows(t, f, "deliveries"), 2*3)
+		same(t, "and of attempts", countRows(t, f, "delivery_attempts"), 0)
 		publishAll(t, f.other, domain.Event{Type: 1, Data: []byte("{}")})
 		same(t, "the other's former latest", must[int](t)(f.Sweep(ctx)), 1)
 		found := must[[]domain.Event](t)(f.mine.Events(ctx, 0, 10, domain.EventFilter{Types: domain.EventWebhookFailing}))
 		same(t, "found behind what is gone", found, fresh[1:])
 	})
+}
+
+// countRows returns how many rows a table has.
+func countRows(t testing.TB, f *fixture, table string) (n int) {
+	t.Helper()
+	if err := openSQL(t, f.Dialect(), f.place).QueryRowContext(t.Context(), "SELECT count(*) FROM "+table).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 func addHook(t testing.TB, a *store.Account, url string) domain.Webhook {

@@ -328,3 +328,67 @@ func TestLane_Tenancy(t *testing.T) {
 		}
 	})
 }
+
+// Deliveries of new events, of which each webhook has some that wait, some that are planned, and some that were settled.
+func TestLane_NewDeliveries(t *testing.T) {
+	onEngines(t, func(t *testing.T, f *fixture) {
+		ctx := t.Context()
+		one, two := addHook(t, f.mine, "https://a").ID, addHook(t, f.mine, "https://b").ID
+		for range 6 {
+			publishAll(t, f.mine, happened(domain.ID{}, domain.EventMessageReceived))
+		}
+		lanes := map[domain.ID]domain.LaneKey{}
+		for _, l := range claimLanes(t, f, domain.NewID(at(0)), 10) {
+			lanes[l.Webhook.ID] = l.Key()
+		}
+		for _, hook := range []domain.ID{one, two} {
+			lane := lanes[hook]
+			all := due(t, f, lane, 10)
+			rest := due(t, f, lane, 2, all[0].ID, all[3].ID)
+			if len(all) != 6 || len(rest) != 2 || rest[0].ID != all[1].ID || rest[1].ID != all[2].ID || all[5].NextAt.IsZero() {
+				t.Fatalf("due are %+v, then %+v", all, rest)
+			}
+			settle(t, f, []domain.Outcome{
+				delivered(lane, all[0]), failed(lane, all[1], time.Now().Add(time.Hour)), failed(lane, all[2], time.Time{}), failed(lane, all[3], at(5)),
+			}, domain.LaneUpdate{Lane: lane, Release: true})
+			same(t, "the log", pagedLog(t, f, hook, domain.DeliveryFilter{}), []int64{6, 5, 4, 3, 2, 1})
+			same(t, "what waits", pagedLog(t, f, hook, domain.DeliveryFilter{State: domain.DeliveryWaiting}), []int64{6, 5, 4, 2})
+			same(t, "what failed", pagedLog(t, f, hook, domain.DeliveryFilter{Failed: true}), []int64{4, 3, 2})
+			same(t, "what was delivered", pagedLog(t, f, hook, domain.DeliveryFilter{State: domain.DeliveryDelivered}), []int64{1})
+			same(t, "of an event", pagedLog(t, f, hook, domain.DeliveryFilter{EventID: all[4].Event.ID}), []int64{5})
+			if wait := must[time.Duration](t)(f.NextDue(ctx, time.Minute)); wait != 0 {
+				t.Errorf("the next is due in %v", wait)
+			}
+		}
+		again := claimLanes(t, f, domain.NewID(at(0)), 10)
+		if len(again) != 2 {
+			t.Fatalf("claimed again: %+v", again)
+		}
+		for i := range again {
+			var positions []int64
+			for _, d := range due(t, f, again[i].Key(), 10) { // the one that was planned waits longest
+				positions = append(positions, d.Event.Position)
+			}
+			same(t, "due again", positions, []int64{4, 5, 6})
+		}
+		if _, err := f.mine.UpdateWebhook(ctx, one, domain.WebhookPatch{Status: new(domain.WebhookDisabled)}, 0, at(9)); err != nil {
+			t.Fatal(err)
+		}
+		same(t, "exhausted", pagedLog(t, f, one, domain.DeliveryFilter{State: domain.DeliveryExhausted}), []int64{6, 5, 4, 3, 2})
+		same(t, "of the other", pagedLog(t, f, two, domain.DeliveryFilter{State: domain.DeliveryExhausted}), []int64{3})
+	})
+}
+
+// pagedLog reads a log by pages of two.
+func pagedLog(t testing.TB, f *fixture, webhook domain.ID, filter domain.DeliveryFilter) (positions []int64) {
+	t.Helper()
+	page := domain.PageRequest{Limit: 2}
+	for {
+		some, info := logged(t, f.mine, webhook, page, filter)
+		positions = append(positions, some...)
+		if !info.HasMore {
+			return positions
+		}
+		page.After = &info.Last
+	}
+}
