@@ -47,7 +47,7 @@ const (
 	linger = 100 * time.Millisecond
 	// batchSize outcomes are settled at once, and fewer when the first of them has waited for batchDelay.
 	batchSize  = 200
-	batchDelay = 20 * time.Millisecond
+	batchDelay = 30 * time.Millisecond
 	// maxBatch bounds a transaction, maxUnsettled what waits for one: then nothing new is tried.
 	maxBatch     = 1000
 	maxUnsettled = 10_000
