@@ -81,13 +81,14 @@ func (d *deliverySuite) run(ctx context.Context) (err error) {
 	if d.profiles != "" {
 		return nil
 	}
-	for round := range o.deliveryRounds {
-		for _, engine := range d.engines {
+	// Engine by engine: what PostgreSQL still has to write afterwards would delay the syncs of SQLite.
+	for _, engine := range d.engines {
+		for round := range o.deliveryRounds {
 			if err = d.round(ctx, engine, round); err != nil {
 				return err
 			}
+			d.stage.log.InfoContext(ctx, "measured deliveries", "engine", engine, "round", round+1)
 		}
-		d.stage.log.InfoContext(ctx, "measured deliveries", "round", round+1)
 	}
 	return nil
 }
@@ -123,7 +124,7 @@ func (d *deliverySuite) start(ctx context.Context) (err error) {
 	if d.sink, err = d.cast(ctx, "sink", roleSink, script{}); err != nil {
 		return err
 	}
-	d.engines, d.parts = []string{enginePostgres, engineSQLite}, map[string]*child.Server{}
+	d.engines, d.parts = []string{engineSQLite, enginePostgres}, map[string]*child.Server{}
 	for _, engine := range d.engines {
 		for _, part := range []string{partFloor, partPombal, partNoisy} {
 			if d.profiles != "" && part == partNoisy {
