@@ -235,10 +235,11 @@ func TestDatabaseSilent(t *testing.T) {
 	calls := everyCall(t, patient)
 	patient.Stop()
 	network := newLink(t, db.URL)
-	s := apitest.StartOn(t, testkit.Database{URL: network.url, Dir: db.Dir}, func(c *app.Config) { c.RequestTimeout = time.Second })
+	s := apitest.StartOn(t, testkit.Database{URL: network.url, Dir: db.Dir}, func(c *app.Config) { c.RequestTimeout = 2 * time.Second })
 	allServed(t, s, calls, 10*time.Second)
 	network.freeze()
-	allUnavailable(t, s, calls, 4*time.Second)
+	// What is deleted is disconnected before, for which a call waits 5 s; the store by itself would wait for 12.
+	allUnavailable(t, s, calls, 8*time.Second)
 	if got := mustSend(t, s.HTTP(t), s.URL, request{method: "GET", path: "/livez"}); got.status != http.StatusOK {
 		t.Errorf("/livez answered %d", got.status)
 	}
