@@ -39,3 +39,9 @@ func numberIn(webhook, id domain.ID) int64 {
 
 // madeAt returns when the object of an id was made.
 func madeAt(id domain.ID) millis { return millis(binary.BigEndian.Uint64(id[:8]) >> 16) }
+
+// firstID comes before all ids from a time, and after those from before it.
+func firstID(at millis) (first exactID) {
+	binary.BigEndian.PutUint64(first[:], uint64(at)<<16)
+	return first
+}

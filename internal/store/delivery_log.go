@@ -75,17 +75,22 @@ func logParts(sc scope, webhook domain.ID, f domain.DeliveryFilter, conditions [
 	return append(waiting, settled)
 }
 
-// newOf are the deliveries that wait for their first attempt.
+// isNew and isPlanned tell deliveries that wait for their first attempt from those that wait for another one.
+var (
+	isNew     = condition{"state = 'waiting' AND next_at IS NULL", nil}
+	isPlanned = condition{"state = 'waiting' AND next_at IS NOT NULL", nil}
+)
+
+// newOf are the new deliveries.
 func newOf(sc scope, webhook domain.ID, conditions []clause.Expression) *gorm.DB {
 	order := ascending("next_at", "number")
 	order.Columns[0].Desc, order.Columns[1].Desc = true, true
-	return logOf(sc, webhook, conditions).Where(condition{"state = 'waiting' AND next_at IS NULL", nil}).Clauses(order)
+	return logOf(sc, webhook, conditions).Where(isNew).Clauses(order)
 }
 
-// plannedOf are the deliveries that wait for another attempt.
+// plannedOf are the planned deliveries.
 func plannedOf(sc scope, webhook domain.ID, conditions []clause.Expression) *gorm.DB {
-	return logOf(sc, webhook, conditions).Where(condition{"state = 'waiting' AND next_at IS NOT NULL", nil}).
-		Clauses(clause.OrderBy{Expression: sortedNewestFirst{}})
+	return logOf(sc, webhook, conditions).Where(isPlanned).Clauses(clause.OrderBy{Expression: sortedNewestFirst{}})
 }
 
 // sortedNewestFirst is newestFirst as no index has it: where little matches, planners would rather read the whole log in the

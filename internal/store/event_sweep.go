@@ -35,9 +35,6 @@ DELETE FROM deliveries WHERE account_id = $1 AND event_id = ANY ($2)
 DELETE FROM events WHERE account_id = $1 AND position = ANY ($2)
     AND NOT EXISTS (SELECT FROM deliveries AS d WHERE d.account_id = $1 AND d.event_id = events.id)`
 
-	dropDeliveriesSQLite = `
-DELETE FROM deliveries WHERE +account_id = ?1 AND number BETWEEN (SELECT 64 * number FROM events AS e WHERE e.account_id = ?1 AND e.position = ?2)
-        AND (SELECT 64 * number + 63 FROM events AS e WHERE e.account_id = ?1 AND e.position = ?2)`
 	dropEventSQLite = `DELETE FROM events WHERE account_id = ?1 AND position = ?2`
 )
 
@@ -76,13 +73,6 @@ func sweepable(sc scope, after exactID, before millis) *gorm.DB {
 	return query.Where(condition{notTheLatest, nil}).Clauses(ascending("id"))
 }
 
-// firstID comes before all ids from a time, and after those from before it.
-func firstID(at millis) (first exactID) {
-	id := domain.NewID(at.time())
-	copy(first[:6], id[:])
-	return first
-}
-
 // dropEvents removes events account by account, and returns how many were there.
 func dropEvents(sc scope, rows []eventRow) (n int, err error) {
 	byAccount := map[domain.ID][]eventRow{}
@@ -115,7 +105,7 @@ func dropEventsOf(sc scope, rows []eventRow) (n int, err error) {
 		return int(some), err
 	}
 	for _, r := range rows {
-		if err := execByHand(sc, dropDeliveriesSQLite, r.Position); err != nil {
+		if err := sc.rows(&deliveryRow{}).Where(ofEvent(sc, r.Position)).Delete(&deliveryRow{}).Error; err != nil {
 			return 0, err
 		}
 		some, err := countByHand(sc, dropEventSQLite, r.Position)

@@ -6,6 +6,7 @@ import (
 	"go/parser"
 	"go/token"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -188,11 +189,11 @@ func TestLanePlans_SQLite(t *testing.T) {
 		if err != nil {
 			t.Fatal(p.name, err)
 		}
-		refused := []string{"SCAN e\n", "SCAN w\n", "SCAN webhook", "SCAN deliveries", "TEMP B-TREE"}
-		if p.name == "due" { // which sorts as many as it may return
-			refused = refused[:4]
+		plan := collectPlan(t, rows)
+		if p.name == "due" { // which sorts as many as it may return, of either kind, and nothing before that
+			plan = regexp.MustCompile(`(SCAN \(subquery-\d+\)\n)USE TEMP B-TREE FOR ORDER BY\n`).ReplaceAllString(plan, "$1")
 		}
-		checkLanePlan(t, p.name, collectPlan(t, rows), p.wantSQLite, refused...)
+		checkLanePlan(t, p.name, plan, p.wantSQLite, "SCAN e\n", "SCAN w\n", "SCAN webhook", "SCAN deliveries", "TEMP B-TREE")
 	}
 }
 

@@ -266,10 +266,10 @@ func freshLane(sc scope, id domain.ID) error {
 
 // firstWaiting returns a delivery of a webhook that waits: one that is new, or else the one that is planned next; nil for none.
 func firstWaiting(sc scope, id domain.ID) (*deliveryRow, error) {
-	for _, which := range []string{"state = 'waiting' AND next_at IS NULL", "state = 'waiting' AND next_at IS NOT NULL"} {
+	for _, which := range []condition{isNew, isPlanned} {
 		var rows []deliveryRow
 		err := sc.rows(&deliveryRow{}).Select("state", "next_at", "created_at").Where(eq("webhook_id", uid(id))).
-			Where(condition{which, nil}).Clauses(ascending("next_at", "number")).Limit(1).Find(&rows).Error
+			Where(which).Clauses(ascending("next_at", "number")).Limit(1).Find(&rows).Error
 		if err != nil {
 			return nil, err
 		}
