@@ -50,7 +50,8 @@ func (a *Account) Events(ctx context.Context, after int64, limit int, f domain.E
 		if f.Instances != nil && len(f.Instances) == 0 {
 			return nil, nil
 		}
-		if f.Types == 0 && f.Instances == nil || len(f.Instances) == 1 && a.s.pool != nil {
+		ofOne := len(f.Instances) == 1 && a.s.pool != nil // which PostgreSQL has an index for
+		if ofOne || f.Types == 0 && f.Instances == nil {
 			return readEvents(a.s.eventsAfter(sc, after, f), limit)
 		}
 		return a.s.searchEvents(sc, after, limit, f)

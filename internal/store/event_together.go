@@ -194,10 +194,8 @@ func (a *joinedPublication) handBack() {
 }
 
 func (s *Store) joinOnSQLite(ctx context.Context, all []*joinedPublication) ([]*joinedPublication, news, error) {
-	var published news
-	err := s.transact(ctx, wall{}, func(sc scope) error {
-		published = news{published: true}
-		sc.news = &published
+	published, err := s.writeUntold(ctx, wall{}, func(sc scope) error {
+		sc.news.published = true
 		return publishOnSQLite(sc, all)
 	})
 	return all, published, err

@@ -133,16 +133,21 @@ func (s *Store) snapshot(ctx context.Context, w wall, do func(scope) error) erro
 
 // write runs do in a transaction. It runs again when the database asks for that.
 func (s *Store) write(ctx context.Context, w wall, do func(scope) error) error {
-	var published news
-	err := s.transact(ctx, w, func(sc scope) error {
-		published = news{}
-		sc.news = &published
-		return do(sc)
-	})
+	published, err := s.writeUntold(ctx, w, do)
 	if err == nil {
 		s.tell(&published)
 	}
 	return err
+}
+
+// writeUntold is write for a caller who tells what was published by itself.
+func (s *Store) writeUntold(ctx context.Context, w wall, do func(scope) error) (published news, err error) {
+	err = s.transact(ctx, w, func(sc scope) error {
+		published = news{}
+		sc.news = &published
+		return do(sc)
+	})
+	return published, err
 }
 
 func (s *Store) transact(ctx context.Context, w wall, do func(scope) error) error {

@@ -165,7 +165,7 @@ func (c *Client) exchange(ctx context.Context, r request, target *url.URL, at ti
 	if err != nil {
 		return err
 	}
-	req.URL, req.Host = target, strings.TrimSuffix(target.Host, ":")
+	req.URL, req.Host = target, strings.TrimSuffix(target.Host, ":") // as for a URL that is still to be taken apart
 	req.Header = http.Header{"Content-Type": {"application/json"}, "User-Agent": {userAgent}}
 	Sign(req.Header, r.secrets, id, at, body)
 	res, err := c.pooled.RoundTrip(req) //nolint:bodyclose // whoever reads the answer closes it
