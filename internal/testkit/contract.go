@@ -20,6 +20,7 @@ type Contract struct {
 	doc        *openapi3.T
 	operations []Operation
 	headers    map[string]bool // canonical names of all headers that the document knows
+	schemas    *schemas
 	seen       *sightings
 }
 
@@ -43,18 +44,19 @@ func LoadContract(spec []byte) (*Contract, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the OpenAPI document: %w", err)
 	}
-	if err := doc.Validate(context.Background(), openapi3.EnableExamplesValidation()); err != nil {
+	if err = doc.Validate(context.Background(), openapi3.EnableExamplesValidation()); err != nil {
 		return nil, fmt.Errorf("the OpenAPI document is not valid: %w", err)
 	}
-	if err := doc.WalkSchemas(closeObject); err != nil {
+	if err = doc.WalkSchemas(closeObject); err != nil {
 		return nil, err
 	}
 	c := &Contract{doc: doc, headers: map[string]bool{}}
 	c.seen = &sightings{statuses: map[sighting]int{}, codes: map[string]bool{}}
-	if err := c.collect(); err != nil {
-		return nil, err
+	err = c.collect()
+	if err == nil {
+		c.schemas, err = newSchemas(doc, c.operations)
 	}
-	return c, nil
+	return c, err
 }
 
 // NewContract is LoadContract bound to a test, which fails if the document is bad.

@@ -159,7 +159,7 @@ func (c *Contract) BodyCases(op Operation) []BodyCase {
 	if schema == nil {
 		return nil
 	}
-	g := caseMaker{base: c.largestExample(op), schema: schema.Value}
+	g := caseMaker{base: c.largestExample(op), check: func(body any) error { return c.schemas.check(schema, plainJSON(body)) }}
 	if err := g.check(g.base); err != nil {
 		c.tb.Fatalf("the example of %s is not valid: %v", op.ID, err)
 	}
@@ -202,9 +202,9 @@ func (c *Contract) examples(op Operation) (objects []map[string]any) {
 
 // caseMaker varies one field of a valid body at a time.
 type caseMaker struct {
-	base   map[string]any
-	schema *openapi3.Schema
-	cases  []BodyCase
+	base  map[string]any
+	check func(body any) error // against the schema
+	cases []BodyCase
 }
 
 // object varies the fields of the object at a dotted path, and of the objects in it.
@@ -290,11 +290,6 @@ func (g *caseMaker) try(name string, body any, keepValid bool) {
 	if invalid != nil || keepValid {
 		g.cases = append(g.cases, BodyCase{Name: name, Body: raw, Valid: invalid == nil})
 	}
-}
-
-// check holds a body against the schema.
-func (g *caseMaker) check(body any) error {
-	return g.schema.VisitJSON(plainJSON(body), append(schemaOptions(), openapi3.VisitAsRequest(), openapi3.EnableJSONSchema2020())...)
 }
 
 // plainJSON returns a deep copy of a value with the types that JSON gives.
