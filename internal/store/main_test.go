@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -61,11 +62,13 @@ func newFixture(t testing.TB, engine string) *fixture {
 // openStore returns a migrated store, and where its data is: a URL or a folder.
 func openStore(t testing.TB, engine string) (s *store.Store, place string) {
 	t.Helper()
-	cfg := store.Config{DataDir: t.TempDir(), MaxConns: 8, DrawQR: func(text string) string { return "data:" + text }}
-	place = cfg.DataDir
+	cfg := store.Config{MaxConns: 8, DrawQR: func(text string) string { return "data:" + text }}
 	if engine == store.DialectPostgres {
-		cfg.URL = migratedPostgres(t)
+		cfg.DataDir, cfg.URL = t.TempDir(), migratedPostgres(t)
 		place = cfg.URL
+	} else {
+		cfg.DataDir = migratedSQLite(t)
+		place = cfg.DataDir
 	}
 	s = must[*store.Store](t)(store.Open(t.Context(), cfg))
 	t.Cleanup(func() {
@@ -73,23 +76,27 @@ func openStore(t testing.TB, engine string) (s *store.Store, place string) {
 			t.Error(err)
 		}
 	})
-	if err := s.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
 	return s, place
 }
 
 // migratedPostgres copies a database that was migrated once for all tests.
 func migratedPostgres(t testing.TB) (url string) {
 	t.Helper()
-	return testkit.TemplatePostgres(t, "store "+schemaDigest(t), func(url string) error {
-		s, err := store.Open(t.Context(), store.Config{URL: url})
-		if err != nil {
-			return err
-		}
-		defer func() { _ = s.Close() }()
-		return s.Migrate(t.Context())
-	})
+	return testkit.TemplatePostgres(t, "store "+schemaDigest(t), func(url string) error { return migrate(store.Config{URL: url}) })
+}
+
+// migratedSQLite does the same for SQLite.
+func migratedSQLite(t testing.TB) (dir string) {
+	t.Helper()
+	return testkit.TemplateFolder(t, "store "+schemaDigest(t), func(dir string) error { return migrate(store.Config{DataDir: dir}) })
+}
+
+func migrate(cfg store.Config) error {
+	s, err := store.Open(context.Background(), cfg)
+	if err != nil {
+		return err
+	}
+	return errors.Join(s.Migrate(context.Background()), s.Close())
 }
 
 func (f *fixture) addAccount(t testing.TB, name string) (domain.Account, *store.Account) {

@@ -58,15 +58,18 @@ func Config(db testkit.Database) app.Config {
 	}
 }
 
-// NewDatabase makes a migrated database. PostgreSQL ones are cloned from a template, because
-// migrating each would take longer than most tests.
+// NewDatabase makes a migrated database, a copy of a template: migrating each would take longer than most tests.
 func NewDatabase(tb testing.TB, engine testkit.Engine) testkit.Database {
 	tb.Helper()
+	template := "pombal_" + migrationsHash(tb)
+	migrate := func(db app.Database) error { return app.Migrate(context.WithoutCancel(tb.Context()), db, io.Discard) }
 	if engine.Name != "postgres" {
-		return engine.New(tb)
+		return testkit.Database{Dir: testkit.TemplateFolder(tb, template, func(dir string) error {
+			return migrate(app.Database{DataDir: dir})
+		})}
 	}
-	url := testkit.TemplatePostgres(tb, "pombal_"+migrationsHash(tb), func(url string) error {
-		return app.Migrate(tb.Context(), app.Database{DatabaseURL: app.Secret(url)}, io.Discard)
+	url := testkit.TemplatePostgres(tb, template, func(url string) error {
+		return migrate(app.Database{DatabaseURL: app.Secret(url)})
 	})
 	return testkit.Database{URL: url, Dir: tb.TempDir()}
 }
