@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"regexp"
 	"time"
@@ -42,7 +43,11 @@ func (s *Server) getReadyz(c echo.Context, _ *route) error {
 }
 
 func (s *Server) getOpenAPIJSON(c echo.Context, _ *route) error {
-	return c.Blob(http.StatusOK, echo.MIMEApplicationJSON, s.spec.json)
+	asJSON, err := s.spec.json()
+	if err != nil {
+		return fmt.Errorf("read openapi.yaml: %w", err)
+	}
+	return c.Blob(http.StatusOK, echo.MIMEApplicationJSON, asJSON)
 }
 
 func (s *Server) getOpenAPIYAML(c echo.Context, _ *route) error {

@@ -46,12 +46,8 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
-	spec, err := newSpecFiles(cfg.OpenAPI)
-	if err != nil {
-		return nil, fmt.Errorf("read openapi.yaml: %w", err)
-	}
 	s := &Server{
-		cfg: cfg, deps: deps, log: deps.Log, now: deps.Now, validate: validate, metrics: m, spec: spec, docs: docsHandler(),
+		cfg: cfg, deps: deps, log: deps.Log, now: deps.Now, validate: validate, metrics: m, spec: newSpecFiles(cfg.OpenAPI), docs: docsHandler(),
 		origins: newOriginCache(cfg.AllowedOrigins, deps.Origins, deps.Now), hub: newEventHub(&deps, cfg.AccountStreams), drained: make(chan struct{}),
 	}
 	s.echo = s.newEcho()

@@ -3,16 +3,19 @@ package httpapi
 import (
 	"encoding/json"
 	"errors"
+	"sync"
 
 	"go.yaml.in/yaml/v3"
 )
 
-// specFiles is the contract in both of its spellings.
-type specFiles struct{ yaml, json []byte }
+// specFiles is the contract in both of its spellings. The second is made when somebody asks for it.
+type specFiles struct {
+	yaml []byte
+	json func() ([]byte, error)
+}
 
-func newSpecFiles(source []byte) (specFiles, error) {
-	asJSON, err := orderedJSON(source)
-	return specFiles{yaml: source, json: asJSON}, err
+func newSpecFiles(source []byte) specFiles {
+	return specFiles{yaml: source, json: sync.OnceValues(func() ([]byte, error) { return orderedJSON(source) })}
 }
 
 // orderedJSON turns the contract from YAML into JSON and keeps every object in the order in which it
