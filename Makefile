@@ -6,6 +6,9 @@ LDFLAGS  := -s -w -X main.version=$(VERSION)
 FUZZTIME ?= 30s
 COUNT    ?= 10
 ARGS     ?=
+# The race detector leaves out what only computes, where it takes many times as long: see docs/decisions.md.
+COMPUTES := modernc.org/sqlite/lib modernc.org/libc/... crypto/internal/fips140/... filippo.io/edwards25519/...
+RACE     := -race $(COMPUTES:%=-gcflags=%=-race=false)
 
 .DEFAULT_GOAL := help
 .PHONY: help run build test test-short bench soak fuzz lint generate
@@ -21,9 +24,9 @@ build: ## Build the static binary .bin/pombal
 
 test: ## Run all tests with the race detector, on SQLite and PostgreSQL
 	@scripts/deps.sh cc postgres node
-	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 15m $$($(GO) list ./... | grep -v /internal/soak$$)
+	CGO_ENABLED=1 $(GO) test $(RACE) -shuffle=on -timeout 15m $$($(GO) list ./... | grep -v /internal/soak$$)
 	@# Its nodes are processes of their own, which keep promises about time: others would take the processors from them.
-	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 15m ./internal/soak
+	CGO_ENABLED=1 $(GO) test $(RACE) -shuffle=on -timeout 15m ./internal/soak
 
 test-short: ## Run the quick tests; what needs an absent program is skipped
 	$(GO) test -short ./...
@@ -34,7 +37,7 @@ bench: ## Measure the API against its floors (ARGS="-help" lists the flags)
 
 soak: ## Run the long variants of all tests COUNT times over, to find what fails now and then
 	@scripts/deps.sh cc postgres node
-	POMBAL_SOAK=1 CGO_ENABLED=1 $(GO) test -race -shuffle=on -count=$(COUNT) -timeout 3h ./...
+	POMBAL_SOAK=1 CGO_ENABLED=1 $(GO) test $(RACE) -shuffle=on -count=$(COUNT) -timeout 3h ./...
 
 fuzz: ## Run every fuzz target for FUZZTIME
 	@GO='$(GO)' scripts/fuzz.sh $(FUZZTIME)
