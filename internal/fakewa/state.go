@@ -142,10 +142,12 @@ func (a *Account) saved() savedAccount {
 	return saved
 }
 
+// saved describes the device by copies, which are written without Server.mu. The caller holds it.
 func (d *device) saved() savedDevice {
+	noise, keys := d.noise, d.keys
 	saved := savedDevice{
-		ID: d.id, Noise: d.noise[:], Registration: d.keys.registration, Identity: d.keys.identity[:],
-		SignedID: d.keys.signed.id, Signed: d.keys.signed.key[:], Signature: d.keys.signed.signature[:],
+		ID: d.id, Noise: noise[:], Registration: keys.registration, Identity: keys.identity[:],
+		SignedID: keys.signed.id, Signed: keys.signed.key[:], Signature: keys.signed.signature[:],
 		Since: d.since, Greeted: d.greeted,
 	}
 	for _, waiting := range [][]stanza{d.inflight, d.queue} {
