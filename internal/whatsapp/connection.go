@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"go.mau.fi/whatsmeow"
@@ -20,6 +21,7 @@ type connection struct {
 	link   *Link
 	client *whatsmeow.Client
 	wires  *wires
+	gone   atomic.Bool // the connection has ended, which the link may not have heard yet
 
 	// Owned by the link's run.
 	dialed  bool // the server has been reached
@@ -85,6 +87,7 @@ func (c *connection) hangUp() {
 
 // ended is called when the connection has ended, by whomever.
 func (c *connection) ended() {
+	c.gone.Store(true) // first: the library says Connected once its last request has failed
 	// Requests would wait for another connection of the client's, unless they fail for good.
 	c.internals().ClearResponseWaiters(&waBinary.Node{Tag: "stream:error", Attrs: waBinary.Attrs{"code": "401"}})
 	c.tell(c.onLost)
@@ -218,7 +221,7 @@ func (c *connection) onRestart() {
 func (c *connection) onConnected() {
 	l := c.link
 	// The library says so even when its last requests have failed because the connection has ended.
-	if c.lost || !c.client.IsLoggedIn() || l.phase == phaseOnline {
+	if c.gone.Load() || !c.client.IsLoggedIn() || l.phase == phaseOnline {
 		return
 	}
 	l.phase = phaseOnline

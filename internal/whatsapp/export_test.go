@@ -2,6 +2,7 @@ package whatsapp
 
 import (
 	"database/sql"
+	"runtime"
 	"syscall"
 	"time"
 )
@@ -40,3 +41,15 @@ func ProxyControl(control func(network, address string, c syscall.RawConn) error
 
 // DB is the database of the device store.
 func (d *Driver) DB() *sql.DB { return d.db }
+
+// ConnectedAfterEnd ends the connection, and lets the library say that it is connected before the link has heard of the
+// end.
+func (l *Link) ConnectedAfterEnd(end func()) {
+	l.ask(func() {
+		end()
+		for !l.conn.gone.Load() {
+			runtime.Gosched()
+		}
+		l.conn.onConnected()
+	})
+}

@@ -1,6 +1,7 @@
 package whatsapp_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -108,6 +109,27 @@ func TestLoginThatHangs(t *testing.T) {
 	stuck := open(t, h.newDriver(t, db, whatsapp.LoginTime(3*time.Second)), to)
 	if e := stuck.await(t, domain.LinkDown); e.Reason != domain.ReasonNotResponding {
 		t.Errorf("down: %+v", e)
+	}
+}
+
+// The library says that it is connected when its last request of a login has failed, too.
+func TestLoginThatHangsAndIsCut(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	d := h.newSQLiteDriver(t)
+	l, to := pair(t, d, h.phone(t, number))
+	l.Close()
+	h.fault(t, fakewa.Fault{Kind: fakewa.SilenceIQ, XMLNS: "passive", Times: 1})
+	hanging := open(t, d, to)
+	if err := h.WaitFor(soon(t), func() bool { return len(h.Faults().List()) == 0 }); err != nil {
+		t.Fatal(err)
+	}
+	hanging.ConnectedAfterEnd(func() { h.Faults().Cut(number) })
+	if e := hanging.await(t, domain.LinkDown); e.Reason != domain.ReasonServerUnreachable {
+		t.Errorf("down: %+v", e)
+	}
+	if slices.ContainsFunc(hanging.all(), func(e domain.LinkEvent) bool { return e.Kind == domain.LinkConnected }) {
+		t.Error("it counts as connected after its end")
 	}
 }
 
