@@ -22,6 +22,8 @@ type connection struct {
 	client *whatsmeow.Client
 	wires  *wires
 	gone   atomic.Bool // the connection has ended, which the link may not have heard yet
+	// confirming is full while the library stores a new device and tells the server so.
+	confirming chan struct{}
 
 	// Owned by the link's run.
 	dialed  bool // the server has been reached
@@ -31,7 +33,7 @@ type connection struct {
 
 // newConnection prepares a connection. It fails when the proxy makes no sense.
 func newConnection(l *Link) (*connection, error) {
-	c := &connection{link: l}
+	c := &connection{link: l, confirming: make(chan struct{}, 1)}
 	var err error
 	if c.wires, err = newWires(l, c.ended); err != nil {
 		return nil, err
@@ -53,6 +55,7 @@ func newConnection(l *Link) (*connection, error) {
 	cli.DisableManualHistorySyncReceipt = true
 	cli.EmitAppStateEventsOnFullSync = true // the owner's name is among them
 	cli.GetClientPayload = c.introduction
+	cli.PrePairCallback = c.onConfirming
 	cli.AddEventHandlerWithSuccessStatus(c.onEvent)
 	c.client = cli
 	return c, nil
@@ -116,8 +119,10 @@ func (c *connection) onEvent(raw any) (stored bool) {
 	case *events.QR:
 		c.tell(func() { c.onCodes(e.Codes) })
 	case *events.PairSuccess:
+		c.onConfirmed()
 		c.tell(func() { c.onPaired(e.ID) })
 	case *events.PairError:
+		c.onConfirmed()
 		c.tell(func() { c.onPairingFailed(e.Error) })
 	case *events.PairPasskeyRequest:
 		c.tell(func() { c.onPairingFailed(errPasskey) })

@@ -119,6 +119,7 @@ func (l *Link) finish() {
 	l.alarm.Stop()
 	l.live.Store(nil)
 	if l.conn != nil {
+		l.conn.awaitConfirmed()
 		l.conn.hangUp()
 	}
 	// The library's reader blocks for ever when its ctx ends before it has handed over what it has read.

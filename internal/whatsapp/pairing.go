@@ -80,6 +80,34 @@ func (c *connection) onPairingFailed(err error) {
 	c.link.endPairing(domain.ReasonPairingFailed, err)
 }
 
+// onConfirming is called when the library begins to store a device and to confirm that to the server.
+func (c *connection) onConfirming(types.JID, string, string) (accepted bool) {
+	select {
+	case c.confirming <- struct{}{}:
+	default: // the server says so twice
+	}
+	return true
+}
+
+// onConfirmed is called when that has come to an end.
+func (c *connection) onConfirmed() {
+	select {
+	case <-c.confirming:
+	default: // it has not got as far
+	}
+}
+
+// awaitConfirmed waits a moment for the end of a confirmation, if one is under way. Cut short, it would make the library
+// hang up while it closes the connection, for which it is not made, and forget the device that the server knows.
+func (c *connection) awaitConfirmed() {
+	timer := time.NewTimer(c.link.driver.times.linger)
+	defer timer.Stop()
+	select {
+	case c.confirming <- struct{}{}:
+	case <-timer.C:
+	}
+}
+
 // onPaired follows the moment when a phone has taken a code and the device is stored. The server now wants
 // another connection, and says so, unless it just hangs up.
 func (c *connection) onPaired(jid types.JID) {
