@@ -186,15 +186,15 @@ func TestOnlyTheEdgeKnowsHTTP(t *testing.T) {
 func TestTheBinaryHasNoTestCode(t *testing.T) {
 	t.Parallel()
 	forbidden := map[string]string{
-		module + "/internal/testkit":               "it is for tests",
-		"testing":                                  "it is for tests",
-		"github.com/getkin/kin-openapi":            "the contract is checked in tests",
-		"github.com/santhosh-tekuri/jsonschema/v6": "the contract is checked in tests",
-		"github.com/google/go-cmp":                 "it panics on purpose",
-		"pgregory.net/rapid":                       "it is for tests",
-		"go.uber.org/goleak":                       "it is for tests",
-		"github.com/mattn/go-sqlite3":              "the binary is built without cgo",
-		"github.com/lib/pq":                        "there is one PostgreSQL driver, pgx",
+		module + "/internal/testkit":            "it is for tests",
+		"testing":                               "it is for tests",
+		"github.com/getkin/kin-openapi":         "the contract is checked in tests",
+		"github.com/santhosh-tekuri/jsonschema": "the contract is checked in tests",
+		"github.com/google/go-cmp":              "it panics on purpose",
+		"pgregory.net/rapid":                    "it is for tests",
+		"go.uber.org/goleak":                    "it is for tests",
+		"github.com/mattn/go-sqlite3":           "the binary is built without cgo",
+		"github.com/lib/pq":                     "there is one PostgreSQL driver, pgx",
 	}
 	for _, p := range packages(t) {
 		if !within(p.name(), "cmd/pombal") {

@@ -104,6 +104,8 @@ components:
         state: {type: string, enum: [home, away]}
         born: {type: string, format: date-time}
         mate: {type: [string, 'null']}
+        chip: {type: string, format: uuid}
+        flights: {type: integer, format: int64}
     NewDove:
       type: object
       required: [name]
@@ -194,6 +196,7 @@ func TestContract_AcceptsWhatIsDocumented(t *testing.T) {
 		"a list":            {status: 200, body: "[" + dove + "]"},
 		"an empty list":     {status: 200, body: "[]"},
 		"an object":         {path: one, status: 200, body: dove},
+		"an object, whole":  {path: one, status: 200, body: strings.Replace(dove, "{", `{"chip":"01890000-0000-7000-8000-000000000000","flights":9223372036854775807,`, 1)},
 		"an error":          {path: one, status: 404, body: failure, header: map[string]string{"X-Retry": "3"}},
 		"nothing new":       {status: 304, header: map[string]string{"X-Count": "", "Content-Type": ""}},
 		"no body":           {method: "POST", status: 204, header: map[string]string{"X-Count": "", "Content-Type": ""}},
@@ -237,6 +240,8 @@ func TestContract_ReportsEachDrift(t *testing.T) {
 		"a time without decimals":  {answer{path: one, status: 200, body: strings.Replace(dove, ".678", "", 1)}, "/born"},
 		"a time of no calendar":    {answer{path: one, status: 200, body: strings.Replace(dove, "01-02T", "02-31T", 1)}, "/born"},
 		"a local time":             {answer{path: one, status: 200, body: strings.Replace(dove, "Z", "+03:00", 1)}, "/born"},
+		"a UUID of no version":     {answer{path: one, status: 200, body: strings.Replace(dove, "{", `{"chip":"01890000-0000-0000-8000-000000000000",`, 1)}, "/chip"},
+		"an integer of 65 bits":    {answer{path: one, status: 200, body: strings.Replace(dove, "{", `{"flights":9223372036854775808,`, 1)}, "/flights"},
 		"no JSON":                  {answer{path: one, status: 200, body: "{"}, "decode"},
 		"another content type":     {answer{path: one, status: 200, body: dove, header: map[string]string{"Content-Type": "text/plain"}}, "text/plain"},
 		"a header too few":         {answer{status: 200, body: "[]", header: map[string]string{"X-Count": ""}}, "X-Count"},
