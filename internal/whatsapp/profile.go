@@ -33,7 +33,9 @@ func ownName(d *store.Device) string {
 func (l *Link) fetchProfile(c *connection) {
 	me := l.jid.ToNonAD()
 	l.work.Go(func() {
-		ctx, cancel := context.WithTimeout(c.wires.ctx, l.driver.times.profile)
+		// The end of the connection ends the requests, see ended. A ctx that ends before would let the library close
+		// what it hands their answers to.
+		ctx, cancel := context.WithTimeout(l.ctx, l.driver.times.profile)
 		defer cancel()
 		picture, about, err := c.askProfile(ctx, me)
 		if err != nil {
