@@ -9,6 +9,7 @@ ARGS     ?=
 # The race detector leaves out what only computes, where it takes many times as long: see docs/decisions.md.
 COMPUTES := modernc.org/sqlite/lib modernc.org/libc/... crypto/internal/fips140/... filippo.io/edwards25519/...
 RACE     := -race $(COMPUTES:%=-gcflags=%=-race=false)
+export GORACE := $(GORACE) suppressions="$(CURDIR)/scripts/library-races.supp"
 
 .DEFAULT_GOAL := help
 .PHONY: help run build test test-short bench soak fuzz lint generate
