@@ -48,12 +48,17 @@ type App struct {
 
 // core is what every command needs, serving or not: the database and the keys to it.
 type core struct {
-	store  *store.Store
-	auth   *auth.Authenticator
-	sealer *seal.Sealer
-	unlock func()
-	// published is whom to tell that there are new events, and their deliveries.
-	published atomic.Pointer[func([]domain.Delivery)]
+	store    *store.Store
+	auth     *auth.Authenticator
+	sealer   *seal.Sealer
+	unlock   func()
+	listener atomic.Pointer[listener]
+}
+
+// listener wants to know what others wait for in the database.
+type listener struct {
+	published func([]domain.Delivery) // there are new events, with these deliveries
+	taken     func([]domain.LaneKey)  // workers have lost these lanes, see store.Config.OnTake
 }
 
 // Open prepares a node that is ready to Run: it locks and migrates the database, wires the packages
@@ -87,11 +92,13 @@ func (a *App) open(ctx context.Context) error {
 	if a.api, err = a.newAPI(); err != nil { //nolint:contextcheck // handlers take the context of their request
 		return err
 	}
-	tell := func(due []domain.Delivery) {
-		a.worker.Offer(due)
-		a.api.EventsChanged()
-	}
-	a.core.published.Store(&tell)
+	a.core.listener.Store(&listener{
+		published: func(due []domain.Delivery) {
+			a.worker.Offer(due)
+			a.api.EventsChanged()
+		},
+		taken: a.worker.Lose,
+	})
 	if a.listener, err = listen(ctx, a.cfg.Addr); err != nil {
 		return err
 	}

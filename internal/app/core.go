@@ -53,7 +53,8 @@ func openCore(ctx context.Context, db Database, secrets Secrets, issuer string, 
 func (c *core) openStore(ctx context.Context, db Database, log *slog.Logger) error {
 	var err error
 	conns, _ := db.shares()
-	c.store, err = store.Open(ctx, store.Config{URL: string(db.DatabaseURL), DataDir: db.DataDir, MaxConns: conns, EventRetention: db.EventRetention, DrawQR: httpapi.DrawQR, OnPublish: c.onPublish, Log: log})
+	c.store, err = store.Open(ctx, store.Config{URL: string(db.DatabaseURL), DataDir: db.DataDir, MaxConns: conns, EventRetention: db.EventRetention, DrawQR: httpapi.DrawQR,
+		OnPublish: c.onPublish, OnTake: c.onTake, Log: log})
 	if err != nil {
 		return fmt.Errorf("cannot open the database: %w", err)
 	}
@@ -113,7 +114,14 @@ func (c *core) newInstanceToken() (token string, digest []byte) {
 
 // onPublish hands on that there are new events, once somebody wants to know.
 func (c *core) onPublish(due []domain.Delivery) {
-	if tell := c.published.Load(); tell != nil {
-		(*tell)(due)
+	if l := c.listener.Load(); l != nil {
+		l.published(due)
+	}
+}
+
+// onTake hands on that lanes have been taken from their workers.
+func (c *core) onTake(lanes []domain.LaneKey) {
+	if l := c.listener.Load(); l != nil {
+		l.taken(lanes)
 	}
 }

@@ -4,14 +4,18 @@ import (
 	"github.com/pombal-api/pombal/internal/domain"
 )
 
-// news is what a transaction has published, to be told after its commit.
+// news is what a transaction has done that others wait for, to be told after its commit.
 type news struct {
 	published bool // there are events
 	due       []domain.Delivery
+	taken     []domain.LaneKey // see Config.OnTake
 }
 
 // tell tells what was committed.
 func (s *Store) tell(n *news) {
+	if len(n.taken) > 0 && s.cfg.OnTake != nil {
+		s.cfg.OnTake(n.taken)
+	}
 	if n.published && s.cfg.OnPublish != nil {
 		s.cfg.OnPublish(n.due)
 	}

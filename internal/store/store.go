@@ -37,6 +37,9 @@ type Config struct {
 	// OnPublish is called after each commit that has added events, with their deliveries, all of which are due; nil for
 	// nobody. It must not block.
 	OnPublish func(due []domain.Delivery)
+	// OnTake is called after each commit that has taken lanes from whoever held them, as their webhooks are others now, with
+	// the epochs before which nothing is recorded any more; nil for nobody. It must not block.
+	OnTake func(lanes []domain.LaneKey)
 	// Log receives slow statements, without their values; nil discards them.
 	Log *slog.Logger
 }

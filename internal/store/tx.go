@@ -26,7 +26,7 @@ const (
 type scope struct {
 	db   *gorm.DB
 	wall wall
-	// news is what the transaction publishes; nil outside of transactions.
+	// news is what others are told after the commit; nil outside of transactions.
 	news *news
 }
 

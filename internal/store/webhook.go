@@ -166,7 +166,7 @@ func (a *Account) UpdateWebhook(ctx context.Context, id domain.ID, patch domain.
 		if err := lockTarget(sc, patched.InstanceID); err != nil {
 			return domain.Webhook{}, orWebhookNotFound(err)
 		}
-		_, row, err := lockedWebhook(sc, id)
+		lane, row, err := lockedWebhook(sc, id)
 		if err != nil {
 			return domain.Webhook{}, err
 		}
@@ -181,7 +181,7 @@ func (a *Account) UpdateWebhook(ctx context.Context, id domain.ID, patch domain.
 			return w, ofInstanceOnly()
 		}
 		w.UpdatedAt, w.Version = truncated(at), w.Version+1
-		return w, saveWebhook(sc, &before, &w)
+		return w, saveWebhook(sc, &lane, &before, &w)
 	})
 	if err == nil && w.Status == domain.WebhookDisabled {
 		_ = a.s.exhaust(ctx, a.id, id) // the change is made, and the sweep does what remains
@@ -219,7 +219,7 @@ func sameWebhook(a, b *domain.Webhook) bool {
 }
 
 // saveWebhook writes what can change of a webhook that is locked with its lane.
-func saveWebhook(sc scope, before, w *domain.Webhook) error {
+func saveWebhook(sc scope, lane *laneRow, before, w *domain.Webhook) error {
 	row := newWebhookRow(w)
 	columns := map[string]any{
 		"name": row.Name, "url": row.URL, "instance_id": row.InstanceID, "events": row.Events, "timeout_ms": row.TimeoutMS,
@@ -234,34 +234,43 @@ func saveWebhook(sc scope, before, w *domain.Webhook) error {
 	}
 	switch {
 	case w.Status == domain.WebhookDisabled && before.Status != w.Status:
-		return idleLane(sc, w.ID)
+		return takeLane(sc, lane, laneState{})
 	case w.Status == domain.WebhookDisabled: // nothing of it is to be tried
 		return nil
 	case w.URL != before.URL, w.FailingSince.IsZero() && (!before.FailingSince.IsZero() || before.Status != w.Status):
-		return freshLane(sc, w.ID)
+		return renewLane(sc, lane, laneState{})
 	}
 	return nil
 }
 
-// idleLane takes a lane from its worker and leaves nothing to do in it.
-func idleLane(sc scope, id domain.ID) error {
-	return sc.rows(&laneRow{}).Where(eq("webhook_id", uid(id))).Updates(map[string]any{
-		"worker_id": uid{}, "epoch": increment{"epoch", 1}, "due_at": millis(0), "lease_until": millis(0),
-		"paused_until": millis(0), "failures": 0,
+// laneState is what takeLane makes of a lane; its zero value leaves nothing to do in it.
+type laneState struct {
+	due, pausedUntil millis
+	failures         int
+}
+
+// takeLane takes a locked lane from its worker, which is told. What the worker is trying, it tries in vain: its webhook
+// was another one.
+func takeLane(sc scope, lane *laneRow, to laneState) error {
+	epoch := lane.Epoch + 1
+	sc.news.taken = append(sc.news.taken, domain.LaneKey{Account: domain.ID(lane.AccountID), Webhook: domain.ID(lane.WebhookID), Epoch: epoch})
+	return sc.rows(&laneRow{}).Where(eq("webhook_id", lane.WebhookID)).Updates(map[string]any{
+		"worker_id": uid{}, "epoch": epoch, "due_at": to.due, "lease_until": millis(0),
+		"paused_until": to.pausedUntil, "failures": to.failures,
 	}).Error
 }
 
-// freshLane forgets the failures of a lane, and lets it be looked at if anything waits in it.
-func freshLane(sc scope, id domain.ID) error {
-	columns := map[string]any{"paused_until": millis(0), "failures": 0}
-	first, err := firstWaiting(sc, id)
+// renewLane takes the lane of a webhook that has changed from its worker, for the next one to see it as it is now. It is
+// to be looked at if anything waits in it.
+func renewLane(sc scope, lane *laneRow, to laneState) error {
+	first, err := firstWaiting(sc, domain.ID(lane.WebhookID))
 	if err != nil {
 		return err
 	}
 	if first != nil {
-		columns["due_at"] = nextAttempt(first.State, first.Next, first.Created)
+		to.due = nextAttempt(first.State, first.Next, first.Created)
 	}
-	return sc.rows(&laneRow{}).Where(eq("webhook_id", uid(id))).Updates(columns).Error
+	return takeLane(sc, lane, to)
 }
 
 // firstWaiting returns a delivery of a webhook that waits: one that is new, or else the one that is planned next; nil for none.
@@ -283,18 +292,23 @@ func firstWaiting(sc scope, id domain.ID) (*deliveryRow, error) {
 // DeleteWebhook removes a webhook. Its log goes with the events. CodeWebhookNotFound, CodeWebhookOfInstance.
 func (a *Account) DeleteWebhook(ctx context.Context, id domain.ID) error {
 	return a.s.write(ctx, a.wall(), func(sc scope) error {
-		_, row, err := lockedWebhook(sc, id)
+		lane, row, err := lockedWebhook(sc, id)
 		if err != nil {
 			return err
 		}
 		if row.OfInstance {
 			return ofInstanceOnly()
 		}
-		return removeWebhook(sc, id)
+		return removeWebhook(sc, &lane)
 	})
 }
 
-func removeWebhook(sc scope, id domain.ID) error {
+// removeWebhook removes a locked webhook, and its lane with it.
+func removeWebhook(sc scope, lane *laneRow) error {
+	if err := takeLane(sc, lane, laneState{}); err != nil {
+		return err
+	}
+	id := domain.ID(lane.WebhookID)
 	return sc.rows(&webhookRow{}).Where(eq("id", uid(id))).Delete(&webhookRow{}).Error
 }
 
@@ -303,7 +317,7 @@ func removeWebhook(sc scope, id domain.ID) error {
 // CodeWebhookNotFound.
 func (a *Account) RotateWebhookSecret(ctx context.Context, id domain.ID, r domain.SecretRotation) (domain.Webhook, error) {
 	return change(ctx, a.s, a.wall(), func(sc scope) (domain.Webhook, error) {
-		_, row, err := lockedWebhook(sc, id)
+		lane, row, err := lockedWebhook(sc, id)
 		if err != nil {
 			return domain.Webhook{}, err
 		}
@@ -315,11 +329,15 @@ func (a *Account) RotateWebhookSecret(ctx context.Context, id domain.ID, r domai
 			row.PreviousSecret, row.PreviousExpires = nil, 0
 		}
 		row.Secret, row.Updated, row.Version = r.Secret, millisOf(r.At), row.Version+1
-		return row.domain(), sc.rows(&webhookRow{}).Where(eq("id", row.ID)).Updates(map[string]any{
+		err = sc.rows(&webhookRow{}).Where(eq("id", row.ID)).Updates(map[string]any{
 			"secret_sealed": row.Secret, "previous_secret_sealed": row.PreviousSecret,
 			"previous_secret_expires_at": row.PreviousExpires, "rotation_request": row.RotationRequest,
 			"updated_at": row.Updated, "version": row.Version,
 		}).Error
+		if err != nil {
+			return domain.Webhook{}, err
+		}
+		return row.domain(), renewLane(sc, &lane, laneState{pausedUntil: lane.PausedUntil, failures: lane.Failures})
 	})
 }
 
@@ -352,11 +370,12 @@ func changeOwnWebhook(sc scope, in *domain.Instance) error {
 	if err != nil {
 		return err
 	}
-	if _, row, err = lockedWebhook(sc, domain.ID(row.ID)); err != nil {
+	lane, row, err := lockedWebhook(sc, domain.ID(row.ID))
+	if err != nil {
 		return err
 	}
 	if in.WebhookURL == "" {
-		return removeWebhook(sc, domain.ID(row.ID))
+		return removeWebhook(sc, &lane)
 	}
 	before, w := row.domain(), row.domain()
 	patch := domain.WebhookPatch{URL: &in.WebhookURL, Events: &in.WebhookEvents}
@@ -368,5 +387,5 @@ func changeOwnWebhook(sc scope, in *domain.Instance) error {
 		return nil
 	}
 	w.UpdatedAt, w.Version = in.UpdatedAt, w.Version+1
-	return saveWebhook(sc, &before, &w)
+	return saveWebhook(sc, &lane, &before, &w)
 }

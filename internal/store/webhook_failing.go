@@ -28,7 +28,7 @@ func (s *Store) DisableWebhook(ctx context.Context, d domain.DisableWebhook) err
 		}
 		w.Status, w.DisabledReason = domain.WebhookDisabled, d.Reason
 		w.UpdatedAt, w.Version = truncated(d.At), w.Version+1
-		if err := saveWebhook(sc, &before, &w); err != nil {
+		if err := saveWebhook(sc, &lane, &before, &w); err != nil {
 			return err
 		}
 		return publish(sc, []domain.Event{webhookEvent(domain.EventWebhookDisabled, &w, d.Reason, d.At)})

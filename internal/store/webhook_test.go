@@ -216,6 +216,51 @@ func TestWebhooks_AnotherReceiver(t *testing.T) {
 	})
 }
 
+// What changes where or how events go takes the webhook from its worker: what that one has been trying counts for nothing.
+func TestWebhooks_ChangesTakeTheLane(t *testing.T) {
+	onEngines(t, func(t *testing.T, f *fixture) {
+		ctx, worker := t.Context(), domain.NewID(at(0))
+		w := addHook(t, f.mine, "https://a")
+		publishAll(t, f.mine, happened(domain.ID{15: 1}, 1))
+		update := func(patch domain.WebhookPatch) error {
+			_, err := f.mine.UpdateWebhook(ctx, w.ID, patch, 0, at(9))
+			return err
+		}
+		for name, change := range map[string]func() error{
+			"another URL":  func() error { return update(domain.WebhookPatch{URL: new("https://b")}) },
+			"active again": func() error { return update(domain.WebhookPatch{Status: new(domain.WebhookActive)}) },
+			"another secret": func() error {
+				_, err := f.mine.RotateWebhookSecret(ctx, w.ID, domain.SecretRotation{Secret: []byte("new"), At: at(9), Until: at(9)})
+				return err
+			},
+		} {
+			lane := claimLanes(t, f, worker, 1)[0].Key()
+			list := due(t, f, lane, 1)
+			long := failed(lane, list[0], time.Now().Add(-time.Second))
+			long.Attempt.At = time.Now().Add(-6 * 24 * time.Hour)
+			settle(t, f, []domain.Outcome{long})
+			if err := change(); err != nil {
+				t.Fatal(err)
+			}
+			before := must[domain.Webhook](t)(f.mine.Webhook(ctx, w.ID))
+			pause := domain.LaneUpdate{Lane: lane, Failures: 14, PausedUntil: time.Now().Add(time.Hour), Release: true}
+			if lost := settle(t, f, []domain.Outcome{long}, pause); len(lost) != 1 {
+				t.Errorf("%s: the worker still has the lane", name)
+			}
+			err := f.DisableWebhook(ctx, domain.DisableWebhook{Lane: lane, Reason: domain.DisabledByFailing, At: time.Now()})
+			if !errors.Is(err, domain.ErrLeaseLost) {
+				t.Errorf("%s: the worker disables it: %v", name, err)
+			}
+			same(t, name, must[domain.Webhook](t)(f.mine.Webhook(ctx, w.ID)), before)
+			lanes := claimLanes(t, f, worker, 1)
+			if len(lanes) != 1 || len(due(t, f, lanes[0].Key(), 10)) != 1 {
+				t.Fatalf("%s: nobody can go on: %+v", name, lanes)
+			}
+			settle(t, f, nil, domain.LaneUpdate{Lane: lanes[0].Key(), Release: true})
+		}
+	})
+}
+
 // A disabled webhook gets nothing, not even what waited; an active one again what comes from then on.
 func TestWebhooks_DisableAndEnable(t *testing.T) {
 	onEngines(t, func(t *testing.T, f *fixture) {

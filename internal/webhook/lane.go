@@ -129,15 +129,13 @@ func pauseAfter(failures int) time.Duration {
 	return min(breakerPause<<min(failures-breakerAfter, 8), maxPause)
 }
 
-// adopt takes over how a webhook is now. It reports whether its secrets are others.
+// adopt takes over how a webhook is now: what takes effect at once, like another URL, costs the lane instead. It reports
+// whether its secrets are others.
 func (l *lane) adopt(w domain.Webhook) (secrets bool) {
-	since, moved := l.Webhook.FailingSince, w.URL != l.Webhook.URL
+	since := l.Webhook.FailingSince
 	secrets = !bytes.Equal(w.Secret, l.Webhook.Secret) || !bytes.Equal(w.PreviousSecret, l.Webhook.PreviousSecret)
 	l.Webhook = w
-	switch {
-	case moved: // what the former receiver did is not the new one's fault
-		l.Failures = 0
-	case l.Failures == 0 || !since.IsZero() && w.FailingSince.IsZero():
+	if l.Failures == 0 || !since.IsZero() && w.FailingSince.IsZero() {
 		l.Webhook.FailingSince = since // this worker knows better: its outcomes are still being recorded
 	}
 	return secrets

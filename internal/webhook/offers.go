@@ -6,25 +6,42 @@ import (
 
 // takeNews takes what has been offered for the lanes that this worker holds. For the others it looks for lanes to claim.
 func (d *dispatcher) takeNews() {
-	offered, missed := d.w.news()
+	told := d.w.news()
+	d.lose(told.lost)
+	missed := told.missed
 	if missed {
 		for _, l := range d.lanes {
 			l.missed = true
 			d.consider(l)
 		}
 	}
-	for i := range offered {
-		l := d.lanes[offered[i].WebhookID]
+	for i := range told.offered {
+		l := d.lanes[told.offered[i].WebhookID]
 		if l == nil {
 			missed = true
 			continue
 		}
-		d.offer(l, offered[i])
+		d.offer(l, told.offered[i])
 		d.consider(l)
 	}
 	if missed {
-		d.claimAt = earlier(d.claimAt, later(d.now, d.claimed.Add(claimGap)))
+		d.claimSoon()
 	}
+}
+
+// lose forgets lanes that were taken from this worker, and looks for them where something waits in them.
+func (d *dispatcher) lose(lanes []domain.LaneKey) {
+	for _, key := range lanes {
+		if l := d.lanes[key.Webhook]; l != nil && l.Epoch < key.Epoch {
+			d.forget(l)
+			d.claimSoon()
+		}
+	}
+}
+
+// claimSoon looks for lanes to claim before the next poll.
+func (d *dispatcher) claimSoon() {
+	d.claimAt = earlier(d.claimAt, later(d.now, d.claimed.Add(claimGap)))
 }
 
 // offer queues a delivery that has just become due, unless the lane is read anyway. The events of an account are stored

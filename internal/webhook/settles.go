@@ -172,7 +172,7 @@ func (d *dispatcher) settled(outcomes []outcome, updates []update, lost []domain
 		if l.more || l.missed {
 			// Something may have become due before it was given back, and whoever woke this worker then did so
 			// in vain.
-			d.claimAt = earlier(d.claimAt, later(d.now, d.claimed.Add(claimGap)))
+			d.claimSoon()
 		}
 		d.forget(l)
 	}

@@ -70,9 +70,15 @@ type Worker struct {
 	woken  chan struct{}
 	stats  [statsLen]atomic.Int64
 
-	mu      sync.Mutex
+	mu   sync.Mutex
+	told news
+}
+
+// news is what a worker has been told of.
+type news struct {
 	offered []domain.Delivery
 	missed  bool // something may be due that was not offered
+	lost    []domain.LaneKey
 }
 
 // Stats says what a worker has at hand.
@@ -115,10 +121,7 @@ func (w *Worker) ID() domain.ID { return w.id }
 
 // Wake tells the worker that something may have become due. It never blocks.
 func (w *Worker) Wake() {
-	w.mu.Lock()
-	w.missed = true
-	w.mu.Unlock()
-	w.signal()
+	w.tell(func(n *news) { n.missed = true })
 }
 
 // Offer hands the worker deliveries that have been stored and are due, so that it need not read them where it holds
@@ -127,30 +130,38 @@ func (w *Worker) Offer(due []domain.Delivery) {
 	if len(due) == 0 {
 		return
 	}
-	w.mu.Lock()
-	if len(w.offered)+len(due) <= maxQueued {
-		w.offered = append(w.offered, due...)
-	} else {
-		w.missed = true
-	}
-	w.mu.Unlock()
-	w.signal()
+	w.tell(func(n *news) {
+		if len(n.offered)+len(due) <= maxQueued {
+			n.offered = append(n.offered, due...)
+		} else {
+			n.missed = true
+		}
+	})
 }
 
-func (w *Worker) signal() {
+// Lose tells the worker of lanes that it does not hold any more unless it has claimed them under these epochs or later
+// ones: nothing more is tried as their webhooks were before. It never blocks.
+func (w *Worker) Lose(lanes []domain.LaneKey) {
+	w.tell(func(n *news) { n.lost = append(n.lost, lanes...) })
+}
+
+func (w *Worker) tell(what func(*news)) {
+	w.mu.Lock()
+	what(&w.told)
+	w.mu.Unlock()
 	select {
 	case w.woken <- struct{}{}:
 	default:
 	}
 }
 
-// news returns what has been offered since, and whether something may be due besides.
-func (w *Worker) news() (offered []domain.Delivery, missed bool) {
+// news returns what the worker has been told since.
+func (w *Worker) news() news {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	offered, missed = w.offered, w.missed
-	w.offered, w.missed = nil, false
-	return offered, missed
+	told := w.told
+	w.told = news{}
+	return told
 }
 
 // Stats returns what the worker has at hand now.

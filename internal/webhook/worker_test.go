@@ -92,22 +92,6 @@ func TestWorker_HonoursRetryAfter(t *testing.T) {
 	})
 }
 
-// After ten failures in a row an endpoint is left alone, then asked once at a time.
-// A webhook that fails for days, and then gets another URL, begins anew.
-func TestLane_AdoptsAnotherReceiver(t *testing.T) {
-	t.Parallel()
-	long := time.Now().Add(-disableAfter)
-	l := newLane(domain.Lane{Webhook: domain.Webhook{URL: "https://old", FailingSince: long}, Failures: 7}, Secrets{}, 8)
-	l.adopt(domain.Webhook{URL: "https://old", FailingSince: long})
-	if l.Failures != 7 || l.Webhook.FailingSince != long {
-		t.Errorf("the same receiver: %d failures since %v", l.Failures, l.Webhook.FailingSince)
-	}
-	l.adopt(domain.Webhook{URL: "https://new"})
-	if l.failed(&reply{Attempt: domain.Attempt{StatusCode: 503, Failure: domain.FailureStatus, At: time.Now()}}, false, time.Now()); l.disabled != "" || l.Failures != 1 {
-		t.Errorf("another receiver: %d failures, disabled: %q", l.Failures, l.disabled)
-	}
-}
-
 // A receiver that asks for time gets nothing meanwhile, whatever else waits for it.
 func TestWorker_LeavesAloneWhoAsksForIt(t *testing.T) {
 	t.Parallel()
@@ -135,6 +119,7 @@ func TestWorker_LeavesAloneWhoAsksForIt(t *testing.T) {
 	})
 }
 
+// After ten failures in a row an endpoint is left alone, then asked once at a time.
 func TestWorker_BreaksTheCircuit(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -420,6 +405,50 @@ func TestWorker_LosesLanes(t *testing.T) {
 		time.Sleep(time.Minute) // the other worker has died
 		if d := w.delivery(id); d.State != domain.DeliveryDelivered || len(w.sender.times(d.Event.ID)) != 2 {
 			t.Errorf("it is %s", d.State)
+		}
+	})
+}
+
+// A lane that is lost by a change of its webhook is claimed again at once, and nothing more is tried as it was. News of
+// an earlier loss changes nothing.
+func TestWorker_LosesWhatItIsToldOf(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		slow := make(chan struct{})
+		w := newWorld(t, func(_ context.Context, r request) (reply, error) {
+			if r.webhook.URL == "https://old.example.com/" {
+				<-slow
+			}
+			return answered(200)
+		})
+		hook := w.store.addWebhook()
+		move := func(url string) domain.LaneKey {
+			w.store.mu.Lock()
+			defer w.store.mu.Unlock()
+			lane := w.store.lanes[hook]
+			lane.Webhook.URL = url
+			lane.Epoch++
+			lane.worker = domain.ID{}
+			return lane.Key()
+		}
+		move("https://old.example.com/")
+		first := w.publish(hook, 1)[0]
+		time.Sleep(50 * time.Millisecond)
+		taken := move("https://new.example.com/")
+		w.Lose([]domain.LaneKey{taken})
+		second := w.publish(hook, 1)[0]
+		time.Sleep(50 * time.Millisecond)
+		for _, id := range []domain.ID{first, second} {
+			if d := w.delivery(id); d.State != domain.DeliveryDelivered {
+				t.Errorf("it is %s", d.State)
+			}
+		}
+		w.Lose([]domain.LaneKey{taken})
+		close(slow)
+		w.publish(hook, 1)
+		time.Sleep(50 * time.Millisecond)
+		if n := w.store.count(domain.DeliveryDelivered); n != 3 || len(w.sender.times(w.delivery(second).Event.ID)) != 1 {
+			t.Errorf("%d are delivered", n)
 		}
 	})
 }
