@@ -33,7 +33,7 @@ func (d *dispatcher) consider(l *lane) {
 	if l.missed && !l.reading && len(l.queue) == 0 {
 		l.more = true
 	}
-	if !l.closing && !l.hungry && !l.reading && l.slow == 0 && (l.more && len(l.queue) <= l.want/2 || l.look && len(l.queue) < maxFetch) {
+	if !l.closing && !l.hungry && !l.reading && l.slow == 0 && (l.more && len(l.queue) <= l.reserve() || l.look && len(l.queue) < maxFetch) {
 		l.hungry = true
 		d.hungry = append(d.hungry, l)
 	}

@@ -76,6 +76,15 @@ func (l *lane) appetite() int {
 	return l.want
 }
 
+// reserve is how many deliveries are left when more are read. Lanes that fail hold one at most: there may be so many of
+// them that nothing else could be held.
+func (l *lane) reserve() int {
+	if l.isTroubled() {
+		return 0
+	}
+	return l.want / 2
+}
+
 // mayStart tells whether an attempt can begin, as far as the lane goes.
 func (l *lane) mayStart(now time.Time) bool {
 	return !l.closing && len(l.queue) > 0 && l.flight < l.window && l.slow == 0 && now.Before(l.until)

@@ -45,11 +45,11 @@ func (d *dispatcher) start() {
 	if d.stopping || d.unsettled() >= maxUnsettled {
 		return
 	}
-	maxAttempts := d.w.cfg.MaxAttempts
-	for len(d.ready) > 0 && d.attempts < maxAttempts {
+	limit := d.w.cfg.MaxAttempts
+	for len(d.ready) > 0 && d.attempts-d.suspects < limit && d.attempts < 2*limit {
 		d.startNext(&d.ready)
 	}
-	for len(d.troubled) > 0 && d.attempts < maxAttempts && d.suspects < maxAttempts/2 {
+	for len(d.troubled) > 0 && d.suspects < limit/2 {
 		d.startNext(&d.troubled)
 	}
 }
@@ -147,7 +147,11 @@ func (d *dispatcher) finished(t *try, r reply, err error) {
 			d.shed(l)
 		}
 	}
-	if !l.closing && (l.pause > 0 || l.disabled != "") {
+	switch {
+	case l.closing:
+	case d.stopping: // a success has let it go on
+		d.close(l)
+	case l.pause > 0 || l.disabled != "":
 		l.tripped = true
 		d.close(l)
 	}

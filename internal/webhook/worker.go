@@ -21,7 +21,8 @@ type Config struct {
 
 	// PerEndpoint is how many attempts an endpoint may get at a time when it is well: 8.
 	PerEndpoint int
-	// MaxAttempts bounds the attempts at a time: 1024. Endpoints that fail, or are slow, get half of them at most.
+	// MaxAttempts bounds the attempts at a time to endpoints that answer soon: 1024. Those that have not ended for a second
+	// are counted apart, up to as many again, and endpoints that have failed get half as many at most.
 	MaxAttempts int
 	// MaxLanes bounds the webhooks that are served at a time: 4096.
 	MaxLanes int

@@ -3,8 +3,10 @@ package webhook
 import (
 	"context"
 	"errors"
+	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -222,8 +224,68 @@ func TestWorker_IsolatesHangingEndpoints(t *testing.T) {
 		if worst > 50*time.Millisecond {
 			t.Errorf("one waited %v", worst)
 		}
-		if _, peak := w.sender.busiest(domain.ID{}); peak > 64 {
+		if _, peak := w.sender.busiest(domain.ID{}); peak > 2*64 {
 			t.Errorf("%d attempts at a time", peak)
+		}
+	})
+}
+
+// Endpoints that were well and begin to hang together cost the others a second, not the timeout.
+func TestWorker_OutlivesSuddenHanging(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var ill atomic.Bool
+		w := newWorld(t, func(ctx context.Context, r request) (reply, error) {
+			if ill.Load() && r.webhook.Name == "hangs" {
+				return hang(ctx, r)
+			}
+			<-time.After(5 * time.Millisecond)
+			return answered(200)
+		}, func(c *Config) { c.MaxAttempts = 64 })
+		for range 12 { // 96 attempts at a time
+			w.store.publish(w.store.addWebhook(func(w *domain.Webhook) { w.Name = "hangs" }), 300)
+		}
+		healthy := w.store.addWebhook()
+		w.Wake()
+		time.Sleep(100 * time.Millisecond)
+		ill.Store(true)
+		time.Sleep(50 * time.Millisecond)
+		if n := w.Stats().Attempts; n != 64 {
+			t.Fatalf("%d attempts are in flight: the test shows nothing", n)
+		}
+		begun := time.Now()
+		id := w.event(w.publish(healthy, 1)[0])
+		time.Sleep(time.Minute)
+		if at := w.sender.times(id); len(at) != 1 || at[0].Sub(begun) > slowAfter {
+			t.Errorf("the healthy one was tried at %v, published at %v", at, begun)
+		}
+	})
+}
+
+// So many endpoints that fail, with so much that waits for them, leave room for what others are to get.
+func TestWorker_HoldsLittleForThoseThatFail(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, func(ctx context.Context, r request) (reply, error) {
+			if r.webhook.Name == "hangs" {
+				return hang(ctx, r)
+			}
+			return answered(200)
+		})
+		for range 1200 {
+			w.store.publish(w.store.addWebhook(func(w *domain.Webhook) { w.Name = "hangs" }), 20)
+		}
+		w.Wake()
+		time.Sleep(20 * time.Second) // until it is known who hangs
+		healthy := w.store.addWebhook()
+		for range 10 {
+			begun := time.Now()
+			due := w.add(healthy, 1)
+			w.Offer(due)
+			time.Sleep(2 * time.Second)
+			if at := w.sender.times(due[0].Event.ID); len(at) != 1 || at[0].Sub(begun) > 50*time.Millisecond {
+				t.Fatalf("the healthy one was tried at %v, published at %v, while %d were held ready", at, begun, w.Stats().Waiting)
+			}
 		}
 	})
 }
@@ -313,6 +375,33 @@ func TestWorker_FinishesWhatIsInFlight(t *testing.T) {
 		time.Sleep(5 * time.Minute)
 		if n := w.store.count(domain.DeliveryDelivered); n != 50 || w.sender.attempts() != 50 {
 			t.Errorf("%d are delivered in the end, in %d attempts", n, w.sender.attempts())
+		}
+	})
+}
+
+// A success that comes while the worker stops does not let a lane go on that was about to be given back.
+func TestWorker_StopsAfterASuccess(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var n atomic.Int64
+		w := newWorld(t, func(context.Context, request) (reply, error) {
+			switch n.Add(1) {
+			case 1, 2, 3: // the window opens
+				return answered(200)
+			case 4:
+				<-time.After(time.Second)
+				return answered(200)
+			}
+			r, err := answered(http.StatusTooManyRequests)
+			r.RetryAfter = time.Minute
+			return r, err
+		})
+		w.publish(w.store.addWebhook(), 20)
+		time.Sleep(500 * time.Millisecond)
+		begun := time.Now()
+		w.stop()
+		if took := time.Since(begun); took > time.Second || w.held() != 0 || n.Load() < 5 {
+			t.Errorf("took %v to stop, %d lanes are held, after %d attempts", took, w.held(), n.Load())
 		}
 	})
 }
