@@ -39,7 +39,8 @@ RETURNING account_id, instance_id, last`
 
 	// publishPostgres takes rows by their whole keys, for which it runs after byKeyPostgres: the planner, which knows neither
 	// the accounts nor how many events there are, would read all lanes and all webhooks of a large account otherwise.
-	// Of webhooks with the same URL one gets an event, rather not the instance's own. Lanes are judged as they are when
+	// Of webhooks with the same URL one gets an event, rather an active one, and not the instance's own; one that is
+	// disabled misses it, which can be replayed. Lanes are judged as they are when
 	// they are locked, which may be later than what the statement sees.
 	publishPostgres crossing = `
 WITH clock AS MATERIALIZED (
@@ -51,21 +52,23 @@ WITH clock AS MATERIALIZED (
     INSERT INTO events (account_id, position, id, instance_id, sequence, at, type, data)
     SELECT account_id, position, id, instance_id, sequence, at, type, data FROM given
 ), fan AS (
-    INSERT INTO deliveries (account_id, webhook_id, number, position, event_id, created_at, took_ms, status_code, attempts, step, manual, state)
-    SELECT account_id, webhook_id, position, position, id, clock.at, 0, 0, 0, 0, false, 'waiting'
+    INSERT INTO deliveries (account_id, webhook_id, number, position, event_id, created_at, took_ms, status_code, attempts, step, manual, state, failure)
+    SELECT account_id, webhook_id, position, position, id, clock.at, 0, 0, 0, 0, false,
+        CASE WHEN active THEN 'waiting' ELSE 'exhausted' END, CASE WHEN NOT active THEN 'webhook_disabled' END
     FROM clock, (
-        SELECT account_id, position, id, webhook_id, row_number() OVER (PARTITION BY account_id, position, url ORDER BY of_instance, webhook_id) AS place
+        SELECT account_id, position, id, webhook_id, active,
+            row_number() OVER (PARTITION BY account_id, position, url ORDER BY NOT active, of_instance, webhook_id) AS place
         FROM (
-            SELECT e.account_id, e.position, e.id, w.id AS webhook_id, w.url, w.of_instance FROM given AS e
+            SELECT e.account_id, e.position, e.id, w.id AS webhook_id, w.url, w.of_instance, w.status = 'active' AS active FROM given AS e
             CROSS JOIN LATERAL (SELECT * FROM webhooks AS w WHERE w.account_id = e.account_id AND w.instance_id IS NULL OFFSET 0) AS w` + eventMatch + `
             UNION ALL
-            SELECT e.account_id, e.position, e.id, w.id AS webhook_id, w.url, w.of_instance FROM given AS e
+            SELECT e.account_id, e.position, e.id, w.id AS webhook_id, w.url, w.of_instance, w.status = 'active' AS active FROM given AS e
             CROSS JOIN LATERAL (SELECT * FROM webhooks AS w WHERE w.account_id = e.account_id AND w.instance_id = e.instance_id OFFSET 0) AS w` + eventMatch + `
         ) AS every
     ) AS m WHERE place = 1
-    RETURNING account_id, webhook_id, position, created_at
+    RETURNING account_id, webhook_id, position, created_at, state
 ), held AS (
-    SELECT l.account_id, l.webhook_id, l.due_at FROM (SELECT DISTINCT account_id, webhook_id FROM fan ORDER BY account_id, webhook_id) AS f
+    SELECT l.account_id, l.webhook_id, l.due_at FROM (SELECT DISTINCT account_id, webhook_id FROM fan WHERE state = 'waiting' ORDER BY account_id, webhook_id) AS f
     CROSS JOIN LATERAL (
         SELECT account_id, webhook_id, due_at FROM webhook_lanes AS l
         WHERE l.account_id = f.account_id AND l.webhook_id = f.webhook_id FOR NO KEY UPDATE
@@ -74,9 +77,9 @@ WITH clock AS MATERIALIZED (
     UPDATE webhook_lanes AS l SET due_at = clock.at FROM held, clock
     WHERE l.account_id = held.account_id AND l.webhook_id = held.webhook_id AND (held.due_at IS NULL OR held.due_at > clock.at)
 )
-SELECT account_id, webhook_id, position, created_at FROM fan`
+SELECT account_id, webhook_id, position, created_at FROM fan WHERE state = 'waiting'`
 
-	eventMatch = ` WHERE w.status = 'active' AND (w.events & e.type) <> 0`
+	eventMatch = ` WHERE (w.events & e.type) <> 0`
 )
 
 func publishOnPostgres(sc scope, events []domain.Event) error {

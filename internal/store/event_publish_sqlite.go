@@ -28,20 +28,20 @@ RETURNING account_id, instance_id, last`
 	insertEventSQLite crossing = `
 INSERT INTO events (account_id, position, id, instance_id, sequence, at, type, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)`
 
-	// matchingSQLite finds the webhooks for rows of an account, an instance and a type, by their place in the list, and whether
-	// their lanes are not due by ?2.
+	// matchingSQLite finds the webhooks for rows of an account, an instance and a type, by their place in the list, whether they
+	// are active, and whether their lanes are not due by ?2.
 	matchingSQLite crossing = matchingSQL + ` w.instance_id IS NULL` + matchSQL + `
 UNION ALL` + matchingSQL + ` w.instance_id = ` + listedSecond + matchSQL
 
 	matchingSQL = `
-SELECT given.key, w.id, w.url, w.of_instance, l.due_at IS NULL OR l.due_at > CAST(?2 AS integer)
+SELECT given.key, w.id, w.url, w.of_instance, w.status = 'active', l.due_at IS NULL OR l.due_at > CAST(?2 AS integer)
 FROM json_each(?1) AS given CROSS JOIN webhooks AS w ON w.account_id = ` + listedFirst + ` AND`
 	matchSQL = `
-CROSS JOIN webhook_lanes AS l ON l.account_id = w.account_id AND l.webhook_id = w.id WHERE w.status = 'active' AND (w.events & ` + listedNumber + `) <> 0`
+CROSS JOIN webhook_lanes AS l ON l.account_id = w.account_id AND l.webhook_id = w.id WHERE (w.events & ` + listedNumber + `) <> 0`
 
 	insertDeliverySQLite crossing = `
-INSERT INTO deliveries (number, account_id, webhook_id, position, created_at, took_ms, status_code, attempts, step, manual, state)
-VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, 0, 0, false, 'waiting')`
+INSERT INTO deliveries (number, account_id, webhook_id, position, created_at, took_ms, status_code, attempts, step, manual, state, failure)
+VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, 0, 0, false, ?6, ?7)`
 
 	dueLaneSQLite crossing = `UPDATE webhook_lanes SET due_at = ?3 WHERE account_id = CAST(?1 AS blob) AND webhook_id = CAST(?2 AS blob)`
 )
@@ -133,9 +133,16 @@ func fanOutOnSQLite(ctx context.Context, tx gorm.ConnPool, to *news, events []nu
 			AccountID: t.event.AccountID, ID: deliveryID(at, number, t.webhook), WebhookID: t.webhook, Event: *t.event.Event,
 			State: domain.DeliveryWaiting, NextAt: at, CreatedAt: at,
 		}
-		_, err = insert.ExecContext(ctx, number, uid(d.AccountID), uid(d.WebhookID), d.Event.Position, millisOf(at))
+		var failure domain.FailureCode
+		if !t.active {
+			d.State, failure = domain.DeliveryExhausted, domain.FailureDisabled
+		}
+		_, err = insert.ExecContext(ctx, number, uid(d.AccountID), uid(d.WebhookID), d.Event.Position, millisOf(at), string(d.State), optional(failure))
 		if err != nil {
 			return err
+		}
+		if !t.active {
+			continue
 		}
 		if t.wakes {
 			if err = execInTx(ctx, tx, dueLaneSQLite, uid(d.AccountID), uid(d.WebhookID), millisOf(at)); err != nil {
@@ -153,10 +160,12 @@ type target struct {
 	webhook    domain.ID
 	url        string
 	ofInstance bool
+	active     bool // one that is not misses the event, which can be replayed
 	wakes      bool // its lane has had nothing to do
 }
 
-// targetsSQLite returns the webhooks that want the events: of those with the same URL one, rather not the instance's own.
+// targetsSQLite returns the webhooks that want the events: of those with the same URL one, rather an active one, and not the
+// instance's own.
 func targetsSQLite(ctx context.Context, tx gorm.ConnPool, events []numberedEvent, at time.Time) ([]target, error) {
 	var list hexList
 	for i := range events {
@@ -167,14 +176,14 @@ func targetsSQLite(ctx context.Context, tx gorm.ConnPool, events []numberedEvent
 		var i int
 		var webhook uid
 		var t target
-		err := row.Scan(&i, &webhook, &t.url, &t.ofInstance, &t.wakes)
+		err := row.Scan(&i, &webhook, &t.url, &t.ofInstance, &t.active, &t.wakes)
 		t.event, t.webhook = events[i], domain.ID(webhook)
 		targets = append(targets, t)
 		return err
 	}, list.text(), millisOf(at))
 	slices.SortFunc(targets, func(a, b target) int {
 		return cmp.Or(cmp.Compare(a.event.number, b.event.number), cmp.Compare(a.url, b.url),
-			compareBools(a.ofInstance, b.ofInstance), compareIDs(a.webhook, b.webhook))
+			compareBools(b.active, a.active), compareBools(a.ofInstance, b.ofInstance), compareIDs(a.webhook, b.webhook))
 	})
 	return slices.CompactFunc(targets, func(a, b target) bool { return a.event.number == b.event.number && a.url == b.url }), err
 }

@@ -109,7 +109,7 @@ func plannedLanes() []struct {
 			[]string{"Index Scan using event_heads_pkey on event_heads"}, nil},
 		{"publish", publishPostgres, matchingSQLite, ids + `, '{1}', ` + ids + `, ` + ids + `, '{1}', '{now}', '{1}', '{""}'`, []any{"[]", millis(1)},
 			[]string{"(account_id = e.account_id)", "(account_id = e_1.account_id) AND (instance_id = e_1.instance_id)", "webhook_lanes_pkey"},
-			[]string{"webhooks_of_instance (account_id=? AND instance_id=? AND status=?)"}},
+			[]string{"webhooks_of_instance (account_id=? AND instance_id=?)"}},
 		{"lock", lockLanesPostgres, laneSQLite, ids + `, ` + ids, []any{"[]"},
 			[]string{"webhook_lanes_pkey"}, []string{"l USING PRIMARY KEY"}},
 	}

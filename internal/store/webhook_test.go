@@ -344,6 +344,57 @@ func TestWebhooks_DisableAndEnable(t *testing.T) {
 	})
 }
 
+// What happens while a webhook is disabled is in its log, and is replayed when its owner asks for it. With the same URL as an
+// active one it gets nothing, as before.
+func TestWebhooks_WhatIsMissed(t *testing.T) {
+	onEngines(t, func(t *testing.T, f *fixture) {
+		ctx, worker, begun := t.Context(), domain.NewID(at(0)), time.Now().Add(-time.Minute)
+		w, twin := addHook(t, f.mine, "https://a"), addHook(t, f.mine, "https://twin")
+		addHook(t, f.mine, "https://twin")
+		status := func(id domain.ID, status domain.WebhookStatus) {
+			t.Helper()
+			must[domain.Webhook](t)(f.mine.UpdateWebhook(ctx, id, domain.WebhookPatch{Status: &status}, 0, at(9)))
+		}
+		log := func(id domain.ID) []domain.Delivery {
+			t.Helper()
+			list, _, err := f.mine.Deliveries(ctx, id, domain.PageRequest{Limit: 10}, domain.DeliveryFilter{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return list
+		}
+		status(w.ID, domain.WebhookDisabled)
+		status(twin.ID, domain.WebhookDisabled)
+		publishAll(t, f.mine, happened(domain.ID{15: 1}, 1), happened(domain.ID{15: 1}, 2))
+		missed := log(w.ID)
+		if len(missed) != 2 {
+			t.Fatalf("its log has %+v", missed)
+		}
+		for _, d := range missed {
+			if d.State != domain.DeliveryExhausted || d.Last.Failure != domain.FailureDisabled || d.Attempts != 0 || !d.NextAt.IsZero() {
+				t.Errorf("missed is %+v", d)
+			}
+		}
+		if list := log(twin.ID); len(list) != 0 {
+			t.Errorf("one with the URL of an active one has %+v", list)
+		}
+		if lanes := claimLanes(t, f, worker, 10); len(lanes) != 1 || lanes[0].Webhook.URL != twin.URL {
+			t.Errorf("claimed: %+v", lanes)
+		}
+		status(w.ID, domain.WebhookActive)
+		if n, err := f.mine.ReplayFailed(ctx, w.ID, begun, time.Now()); n != 2 || err != nil {
+			t.Errorf("replayed %d, %v", n, err)
+		}
+		lanes := claimLanes(t, f, worker, 10)
+		if len(lanes) != 1 || lanes[0].Webhook.ID != w.ID {
+			t.Fatalf("claimed: %+v", lanes)
+		}
+		if list := due(t, f, lanes[0].Key(), 10); len(list) != 2 || !list[0].Manual || list[0].ID != missed[1].ID {
+			t.Errorf("due: %+v", list)
+		}
+	})
+}
+
 // The webhook of an instance follows it.
 func TestWebhooks_OfInstances(t *testing.T) {
 	onEngines(t, func(t *testing.T, f *fixture) {
