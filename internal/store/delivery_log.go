@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"time"
 
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
@@ -19,7 +20,8 @@ func (a *Account) Deliveries(
 ) ([]domain.Delivery, domain.PageInfo, error) {
 	return pageOf(ctx, a.s, a.wall(), func(sc scope) ([]domain.Delivery, domain.PageInfo, error) {
 		var info domain.PageInfo
-		if err := findLane(sc, webhook); err != nil {
+		pause, err := pauseOf(sc, webhook)
+		if err != nil {
 			return nil, info, err
 		}
 		query, found, err := filterDeliveries(sc, f)
@@ -36,6 +38,9 @@ func (a *Account) Deliveries(
 		info.HasMore = len(rows) > p.Limit
 		rows = rows[:min(len(rows), p.Limit)]
 		list, err := withEvents(sc, rows)
+		for i := range list {
+			pause.delays(&list[i])
+		}
 		if len(list) > 0 {
 			last := &list[len(list)-1]
 			info.Last = domain.Cursor{CreatedAt: last.CreatedAt, ID: last.ID}
@@ -116,11 +121,21 @@ func newestFirst() clause.OrderBy {
 	return order
 }
 
-// findLane looks for a webhook; each has a lane.
-func findLane(sc scope, webhook domain.ID) error {
+// pause is until when a webhook is left alone.
+type pause time.Time
+
+// pauseOf looks for a webhook; each has a lane.
+func pauseOf(sc scope, webhook domain.ID) (pause, error) {
 	var row laneRow
-	err := sc.rows(&row).Select("webhook_id").Where(eq("webhook_id", uid(webhook))).Take(&row).Error
-	return orNotFound(err, domain.WebhookNotFound)
+	err := sc.rows(&row).Select("paused_until").Where(eq("webhook_id", uid(webhook))).Take(&row).Error
+	return pause(row.PausedUntil.time()), orNotFound(err, domain.WebhookNotFound)
+}
+
+// delays lets a delivery that waits wait for the end of the pause.
+func (p pause) delays(d *domain.Delivery) {
+	if until := time.Time(p); d.State == domain.DeliveryWaiting && d.NextAt.Before(until) {
+		d.NextAt = until
+	}
 }
 
 // filterDeliveries returns the conditions of a filter; found is false when nothing can match them.
@@ -189,7 +204,8 @@ func (a *Account) Delivery(ctx context.Context, webhook, id domain.ID) (domain.D
 	var d domain.Delivery
 	var attempts []domain.Attempt
 	err := a.s.snapshot(ctx, a.wall(), func(sc scope) error {
-		if err := findLane(sc, webhook); err != nil {
+		pause, err := pauseOf(sc, webhook)
+		if err != nil {
 			return err
 		}
 		var row deliveryRow
@@ -197,11 +213,12 @@ func (a *Account) Delivery(ctx context.Context, webhook, id domain.ID) (domain.D
 			return orNotFound(err, domain.DeliveryNotFound)
 		}
 		var event eventRow
-		err := sc.rows(&event).Where(eq("position", row.Position)).Take(&event).Error
+		err = sc.rows(&event).Where(eq("position", row.Position)).Take(&event).Error
 		if err != nil {
 			return err
 		}
 		d = row.domain()
+		pause.delays(&d)
 		d.Event = event.domain()
 		attempts, err = attemptsOf(sc, &row)
 		if len(attempts) > 0 {

@@ -159,6 +159,52 @@ func TestReplay_One(t *testing.T) {
 	})
 }
 
+// The log knows that a webhook is left alone, and whoever replays something ends that. What waits for its replay already is
+// not counted as replayed again.
+func TestReplay_EndsThePause(t *testing.T) {
+	onEngines(t, func(t *testing.T, f *fixture) {
+		ctx, worker := t.Context(), domain.NewID(at(0))
+		webhook := f.addWebhook(t, f.account.ID)
+		f.publish(t, f.account.ID, webhook, 1, past(2)...)
+		pause := time.Now().Add(time.Hour).Truncate(time.Millisecond)
+		trip := func() {
+			t.Helper()
+			lanes := claimLanes(t, f, worker, 10)
+			if len(lanes) != 1 {
+				t.Fatal("it has to wait")
+			}
+			lane := lanes[0].Key()
+			first := due(t, f, lane, 1)[0]
+			settle(t, f, []domain.Outcome{failed(lane, first, time.Now().Add(time.Minute))},
+				domain.LaneUpdate{Lane: lane, Failures: 12, PausedUntil: pause, Release: true})
+		}
+		trip()
+		list, _, err := f.mine.Deliveries(ctx, webhook, domain.PageRequest{Limit: 10}, domain.DeliveryFilter{})
+		if err != nil || len(list) != 2 {
+			t.Fatal(list, err)
+		}
+		one, _, err := f.mine.Delivery(ctx, webhook, list[0].ID)
+		for _, d := range append(list, one) {
+			if err != nil || !d.NextAt.Equal(pause) {
+				t.Errorf("next at %v, %v, want %v", d.NextAt, err, pause)
+			}
+		}
+		if err := f.mine.Replay(ctx, webhook, list[0].ID, time.Now().Add(-time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		trip()
+		now := time.Now().Add(-time.Second)
+		for _, want := range []int{2, 0} {
+			if n, err := f.mine.ReplayFailed(ctx, webhook, time.Time{}, now); n != want || err != nil {
+				t.Errorf("replayed %d, %v, want %d", n, err, want)
+			}
+		}
+		if lanes := claimLanes(t, f, worker, 10); len(lanes) != 1 || lanes[0].Failures != 12 || len(due(t, f, lanes[0].Key(), 10)) != 2 {
+			t.Errorf("claimed: %+v", lanes)
+		}
+	})
+}
+
 func TestReplay_Disabled(t *testing.T) {
 	onEngines(t, func(t *testing.T, f *fixture) {
 		webhook, ids := loggedHook(t, f)

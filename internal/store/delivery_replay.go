@@ -28,9 +28,9 @@ func (a *Account) Replay(ctx context.Context, webhook, delivery domain.ID, at ti
 	})
 }
 
-// ReplayFailed replays what a webhook was to get since a moment and has refused: what is exhausted, and what
-// waits after a failure. It returns how many deliveries there are; when it ends early, those that were put back
-// remain so. CodeWebhookNotFound, CodeWebhookDisabled.
+// ReplayFailed replays what a webhook was to get since a moment and has refused, or missed while it was disabled: what is
+// exhausted, and what waits after a failure. It returns how many deliveries it has put back; when it ends early, those
+// remain so, and the next call goes on behind those that still wait. CodeWebhookNotFound, CodeWebhookDisabled.
 func (a *Account) ReplayFailed(ctx context.Context, webhook domain.ID, since, at time.Time) (int, error) {
 	after, err := load(ctx, a.s, a.wall(), func(sc scope) (int64, error) { return lastFailedBefore(sc, webhook, since) })
 	if err != nil {
@@ -74,15 +74,17 @@ func replaySome(sc scope, webhook domain.ID, after int64, at time.Time) (last in
 		return after, 0, err
 	}
 	var rows []deliveryRow
-	open := in("state", []any{string(domain.DeliveryWaiting), string(domain.DeliveryExhausted)})
-	behind := condition{"number > ?", []any{after}}
-	err = failedOf(sc, webhook).Select("number").Where(open).Where(behind).
-		Clauses(ascending("number")).Limit(replayBatch).Find(&rows).Error
+	open := func() *gorm.DB {
+		return failedOf(sc, webhook).Where(in("state", []any{string(domain.DeliveryWaiting), string(domain.DeliveryExhausted)})).
+			Where(condition{"NOT (state = 'waiting' AND manual AND next_at <= ?)", []any{millisOf(at)}}). // replayed already
+			Where(condition{"number > ?", []any{after}})
+	}
+	err = open().Select("number").Clauses(ascending("number")).Limit(replayBatch).Find(&rows).Error
 	if err != nil || len(rows) == 0 {
 		return after, 0, err
 	}
 	last = rows[len(rows)-1].Number
-	n, err = replay(sc, lane, at, failedOf(sc, webhook).Where(open).Where(behind).Where(lte("number", last)))
+	n, err = replay(sc, lane, at, open().Where(lte("number", last)))
 	return last, n, err
 }
 
@@ -100,7 +102,8 @@ func activeLane(sc scope, webhook domain.ID) (row laneRow, err error) {
 	return row, err
 }
 
-// replay makes deliveries of a locked lane due, and the lane with them. It returns how many there were.
+// replay makes deliveries of a locked lane due, and the lane with them, even if it was to be left alone for a while: whoever
+// asks for it believes that the receiver is well. It returns how many there were.
 func replay(sc scope, lane laneRow, at time.Time, which *gorm.DB) (int, error) {
 	update := which.Updates(map[string]any{
 		"state": string(domain.DeliveryWaiting), "step": 0, "manual": true, "next_at": millisOf(at),
@@ -108,9 +111,11 @@ func replay(sc scope, lane laneRow, at time.Time, which *gorm.DB) (int, error) {
 	if update.Error != nil || update.RowsAffected == 0 {
 		return 0, update.Error
 	}
-	if lane.Due != 0 && lane.Due <= millisOf(at) {
+	due := millisOf(at)
+	if lane.Due != 0 && lane.Due <= due && lane.PausedUntil <= due {
 		return int(update.RowsAffected), nil
 	}
-	err := sc.rows(&laneRow{}).Where(eq("webhook_id", lane.WebhookID)).Updates(map[string]any{"due_at": millisOf(at)}).Error
+	err := sc.rows(&laneRow{}).Where(eq("webhook_id", lane.WebhookID)).
+		Updates(map[string]any{"due_at": due, "paused_until": millis(0)}).Error
 	return int(update.RowsAffected), err
 }
