@@ -83,7 +83,7 @@ func (s *Server) replayWebhookLog(ctx context.Context, p *domain.Principal, req 
 	if err != nil {
 		return api.WebhookReplayEnvelope{}, err
 	}
-	return envelope(api.WebhookReplay{Replayed: 1}), account.Replay(ctx, webhook, id, s.now())
+	return envelope(api.WebhookReplay{Replayed: 1}), account.Replay(ctx, webhook, id)
 }
 
 func (s *Server) locateDelivery(p *domain.Principal, req *webhookLogRequest) (account AccountStore, webhook, id domain.ID, err error) {
@@ -106,6 +106,6 @@ func (s *Server) replayWebhook(ctx context.Context, p *domain.Principal, req *re
 	if err != nil {
 		return api.WebhookReplayEnvelope{}, err
 	}
-	n, err := account.ReplayFailed(ctx, id, req.Body.Since.UTC().Truncate(time.Millisecond), s.now())
+	n, err := account.ReplayFailed(ctx, id, req.Body.Since.UTC().Truncate(time.Millisecond))
 	return envelope(api.WebhookReplay{Replayed: n}), err
 }

@@ -22,8 +22,8 @@ type WebhookStore interface {
 
 	Deliveries(ctx context.Context, webhook domain.ID, p domain.PageRequest, f domain.DeliveryFilter) ([]domain.Delivery, domain.PageInfo, error)
 	Delivery(ctx context.Context, webhook, id domain.ID) (domain.Delivery, []domain.Attempt, error)
-	Replay(ctx context.Context, webhook, delivery domain.ID, now time.Time) error
-	ReplayFailed(ctx context.Context, webhook domain.ID, since, now time.Time) (int, error)
+	Replay(ctx context.Context, webhook, delivery domain.ID) error
+	ReplayFailed(ctx context.Context, webhook domain.ID, since time.Time) (int, error)
 
 	InboundWebhooks(ctx context.Context, p domain.PageRequest) ([]domain.InboundWebhook, domain.PageInfo, error)
 	CreateInboundWebhook(ctx context.Context, w *domain.InboundWebhook) error

@@ -14,13 +14,13 @@ const replayBatch = 500
 
 // Replay has a delivery tried now and, if that fails, again by the whole schedule, whatever became of it
 // before. CodeWebhookNotFound, CodeWebhookDisabled, CodeDeliveryNotFound.
-func (a *Account) Replay(ctx context.Context, webhook, delivery domain.ID, at time.Time) error {
+func (a *Account) Replay(ctx context.Context, webhook, delivery domain.ID) error {
 	return a.s.write(ctx, a.wall(), func(sc scope) error {
 		lane, err := activeLane(sc, webhook)
 		if err != nil {
 			return err
 		}
-		n, err := replay(sc, lane, at, findDelivery(sc, webhook, delivery))
+		n, err := replay(sc, lane, findDelivery(sc, webhook, delivery))
 		if err == nil && n == 0 {
 			return domain.DeliveryNotFound()
 		}
@@ -31,7 +31,7 @@ func (a *Account) Replay(ctx context.Context, webhook, delivery domain.ID, at ti
 // ReplayFailed replays what a webhook was to get since a moment and has refused, or missed while it was disabled: what is
 // exhausted, and what waits after a failure. It returns how many deliveries it has put back; when it ends early, those
 // remain so, and the next call goes on behind those that still wait. CodeWebhookNotFound, CodeWebhookDisabled.
-func (a *Account) ReplayFailed(ctx context.Context, webhook domain.ID, since, at time.Time) (int, error) {
+func (a *Account) ReplayFailed(ctx context.Context, webhook domain.ID, since time.Time) (int, error) {
 	after, err := load(ctx, a.s, a.wall(), func(sc scope) (int64, error) { return lastFailedBefore(sc, webhook, since) })
 	if err != nil {
 		return 0, err
@@ -39,7 +39,7 @@ func (a *Account) ReplayFailed(ctx context.Context, webhook domain.ID, since, at
 	for total := 0; ; {
 		last := after
 		n, err := change(ctx, a.s, a.wall(), func(sc scope) (n int, err error) {
-			last, n, err = replaySome(sc, webhook, after, at)
+			last, n, err = a.s.replaySome(sc, webhook, after)
 			return n, err
 		})
 		total += n
@@ -68,23 +68,24 @@ func failedOf(sc scope, webhook domain.ID) *gorm.DB {
 }
 
 // replaySome replays the next failed deliveries and returns the number of the last one, after itself when there are no more.
-func replaySome(sc scope, webhook domain.ID, after int64, at time.Time) (last int64, n int, err error) {
+func (s *Store) replaySome(sc scope, webhook domain.ID, after int64) (last int64, n int, err error) {
 	lane, err := activeLane(sc, webhook)
 	if err != nil {
 		return after, 0, err
 	}
 	var rows []deliveryRow
+	replayed := s.expired("next_at")
+	replayed.sql = "NOT (state = 'waiting' AND manual AND " + replayed.sql + ")"
 	open := func() *gorm.DB {
 		return failedOf(sc, webhook).Where(in("state", []any{string(domain.DeliveryWaiting), string(domain.DeliveryExhausted)})).
-			Where(condition{"NOT (state = 'waiting' AND manual AND next_at <= ?)", []any{millisOf(at)}}). // replayed already
-			Where(condition{"number > ?", []any{after}})
+			Where(replayed).Where(condition{"number > ?", []any{after}})
 	}
 	err = open().Select("number").Clauses(ascending("number")).Limit(replayBatch).Find(&rows).Error
 	if err != nil || len(rows) == 0 {
 		return after, 0, err
 	}
 	last = rows[len(rows)-1].Number
-	n, err = replay(sc, lane, at, open().Where(lte("number", last)))
+	n, err = replay(sc, lane, open().Where(lte("number", last)))
 	return last, n, err
 }
 
@@ -104,18 +105,16 @@ func activeLane(sc scope, webhook domain.ID) (row laneRow, err error) {
 
 // replay makes deliveries of a locked lane due, and the lane with them, even if it was to be left alone for a while: whoever
 // asks for it believes that the receiver is well. It returns how many there were.
-func replay(sc scope, lane laneRow, at time.Time, which *gorm.DB) (int, error) {
-	update := which.Updates(map[string]any{
-		"state": string(domain.DeliveryWaiting), "step": 0, "manual": true, "next_at": millisOf(at),
-	})
+func replay(sc scope, lane laneRow, which *gorm.DB) (int, error) {
+	due := fromNow{postgres: isPostgres(sc)}
+	update := which.Updates(map[string]any{"state": string(domain.DeliveryWaiting), "step": 0, "manual": true, "next_at": due})
 	if update.Error != nil || update.RowsAffected == 0 {
 		return 0, update.Error
 	}
-	due := millisOf(at)
-	if lane.Due != 0 && lane.Due <= due && lane.PausedUntil <= due {
-		return int(update.RowsAffected), nil
+	columns := map[string]any{"paused_until": millis(0)}
+	if lane.Due == 0 || lane.Due > millisOf(now()) || lane.PausedUntil != 0 {
+		columns["due_at"] = due
 	}
-	err := sc.rows(&laneRow{}).Where(eq("webhook_id", lane.WebhookID)).
-		Updates(map[string]any{"due_at": due, "paused_until": millis(0)}).Error
+	err := sc.rows(&laneRow{}).Where(eq("webhook_id", lane.WebhookID)).Updates(columns).Error
 	return int(update.RowsAffected), err
 }

@@ -27,9 +27,12 @@ FROM (SELECT * FROM unnest($1::uuid[], $2::uuid[]) AS t (account_id, webhook_id)
 CROSS JOIN LATERAL (SELECT account_id, webhook_id, epoch FROM webhook_lanes AS l WHERE l.account_id = t.account_id AND l.webhook_id = t.webhook_id `
 
 	// applyPostgres finds each delivery by its key, whatever the planner believes of the table, and then by its place: while
-	// the lane is locked nobody else changes it. The attempt before, if there is one, is kept.
+	// the lane is locked nobody else changes it. The attempt before, if there is one, is kept. What is planned by the clock of
+	// a node, which shows $14, is written by that of the database, by which it is looked for.
 	applyPostgres crossing = `
-WITH o AS MATERIALIZED (
+WITH clock AS MATERIALIZED (
+    SELECT ` + aheadPostgres + `$14 AS ahead
+), o AS MATERIALIZED (
     SELECT o.*, d.* FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::int[], $5::timestamptz[], $6::int[], $7::int[],
         $8::boolean[], $9::text[], $10::bytea[], $11::text[], $12::int[], $13::timestamptz[])
         AS o (account_id, webhook_id, delivery, number, at, took_ms, status_code, manual, failure, response, state, step, next_at)
@@ -44,9 +47,9 @@ WITH o AS MATERIALIZED (
         failure = nullif(o.failure, ''), tried_manual = o.manual, response = o.response,
         state = CASE WHEN d.manual AND NOT o.manual AND o.state <> 'delivered' THEN d.state ELSE o.state END,
         step = CASE WHEN d.manual AND NOT o.manual AND o.state <> 'delivered' THEN d.step ELSE o.step END,
-        next_at = CASE WHEN d.manual AND NOT o.manual AND o.state <> 'delivered' THEN d.next_at ELSE o.next_at END,
+        next_at = CASE WHEN d.manual AND NOT o.manual AND o.state <> 'delivered' THEN d.next_at ELSE o.next_at + clock.ahead END,
         manual = d.manual AND NOT o.manual AND o.state <> 'delivered'
-    FROM o WHERE d.ctid = o.place
+    FROM o, clock WHERE d.ctid = o.place
     RETURNING o.*
 ), kept AS (
     INSERT INTO delivery_attempts (account_id, webhook_id, delivery, number, at, took_ms, status_code, manual, failure, response)
@@ -60,7 +63,11 @@ UPDATE webhooks AS w SET failing_since = f.since, warnings = 0
 FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) AS f (account_id, id, since)
 WHERE w.account_id = f.account_id AND w.id = f.id`
 
-	// saveLanesPostgres puts a lane that still has something to do behind those that wait already.
+	// aheadPostgres is how far the clock of the database is ahead of that of a node, whose time follows; rounded up, so that
+	// nothing is early.
+	aheadPostgres = `date_trunc('milliseconds', clock_timestamp()) + interval '1 millisecond' - `
+
+	// saveLanesPostgres puts a lane that still has something to do behind those that wait already. The clocks are as above.
 	saveLanesPostgres crossing = `
 UPDATE webhook_lanes AS l SET failures = u.failures, paused_until = u.paused_until,
     worker_id = CASE WHEN u.release THEN NULL ELSE l.worker_id END,
@@ -78,8 +85,10 @@ UPDATE webhook_lanes AS l SET failures = u.failures, paused_until = u.paused_unt
         WHERE EXISTS (SELECT FROM webhooks AS w WHERE w.account_id = u.account_id AND w.id = u.webhook_id AND w.status = 'active')
         ORDER BY p.at LIMIT 1
     ) ELSE l.due_at END
-FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::timestamptz[], $5::boolean[])
-    AS u (account_id, webhook_id, failures, paused_until, release)
+FROM (
+    SELECT account_id, webhook_id, failures, paused_until + (` + aheadPostgres + `$6) AS paused_until, release
+    FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::timestamptz[], $5::boolean[]) AS u (account_id, webhook_id, failures, paused_until, release)
+) AS u
 WHERE l.account_id = u.account_id AND l.webhook_id = u.webhook_id`
 )
 
@@ -193,6 +202,7 @@ func outcomeColumns(outcomes []domain.Outcome) []any {
 		listOf(outcomes, func(o *domain.Outcome) string { return string(o.State) }),
 		listOf(outcomes, func(o *domain.Outcome) int32 { return clampInt32(o.Step) }),
 		listOf(outcomes, nextOf),
+		millisOf(now()),
 	}
 }
 
@@ -210,7 +220,8 @@ func (t postgresSettling) save(changed []failing, updates []domain.LaneUpdate) e
 			listOf(updates, func(u *domain.LaneUpdate) [16]byte { return u.Lane.Webhook }),
 			listOf(updates, func(u *domain.LaneUpdate) int32 { return clampInt32(u.Failures) }),
 			listOf(updates, func(u *domain.LaneUpdate) millis { return millisOf(u.PausedUntil) }),
-			listOf(updates, func(u *domain.LaneUpdate) bool { return u.Release }))
+			listOf(updates, func(u *domain.LaneUpdate) bool { return u.Release }),
+			millisOf(now()))
 	}
 	return t.tx.SendBatch(t.ctx, b).Close()
 }

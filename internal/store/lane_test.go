@@ -1,11 +1,13 @@
 package store_test
 
 import (
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/pombal-api/pombal/internal/domain"
+	"github.com/pombal-api/pombal/internal/store"
 )
 
 func TestLane_ClaimRenewAndGiveBack(t *testing.T) {
@@ -390,5 +392,42 @@ func pagedLog(t testing.TB, f *fixture, webhook domain.ID, filter domain.Deliver
 			return positions
 		}
 		page.After = &info.Last
+	}
+}
+
+// The clock of the database decides when something is due: a node's own, which is wrong here, only says how long to wait.
+func TestSettle_ByTheClockOfTheDatabase(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, store.DialectPostgres)
+	const ahead = 20 * time.Second
+	execSQL(t, f, []string{
+		`CREATE SCHEMA clock`,
+		`CREATE FUNCTION clock.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS $$ SELECT pg_catalog.clock_timestamp() + interval '20 s' $$`,
+	})
+	separator := "?"
+	if strings.Contains(f.place, "?") {
+		separator = "&"
+	}
+	wrong := must[*store.Store](t)(store.Open(t.Context(), store.Config{URL: f.place + separator + "search_path=clock,public,pg_catalog"}))
+	defer func() { _ = wrong.Close() }()
+	webhook := f.addWebhook(t, f.account.ID)
+	f.publish(t, f.account.ID, webhook, 1, past(1)...)
+	lane := claimLanes(t, f, domain.NewID(at(0)), 10)[0].Key()
+	first := due(t, f, lane, 1)[0]
+	begun := time.Now()
+	must[[]domain.LaneKey](t)(wrong.Settle(t.Context(), []domain.Outcome{failed(lane, first, begun.Add(30*time.Second))},
+		[]domain.LaneUpdate{{Lane: lane, Failures: 12, PausedUntil: begun.Add(time.Minute), Release: true}}))
+	for column, wait := range map[string]time.Duration{
+		`SELECT next_at FROM deliveries`:         30 * time.Second,
+		`SELECT paused_until FROM webhook_lanes`: time.Minute,
+		`SELECT due_at FROM webhook_lanes`:       time.Minute,
+	} {
+		var at time.Time
+		if err := openSQL(t, f.Dialect(), f.place).QueryRowContext(t.Context(), column).Scan(&at); err != nil {
+			t.Fatal(err)
+		}
+		if early := begun.Add(ahead + wait).Sub(at); early > time.Millisecond || early < -10*time.Second {
+			t.Errorf("%s is %v, %v early", column, at, early)
+		}
 	}
 }

@@ -75,9 +75,10 @@ func (f fromNow) Build(builder clause.Builder) {
 		builder.AddVar(builder, millisOf(now().Add(f.after)))
 		return
 	}
-	_, _ = builder.WriteString("clock_timestamp() + make_interval(secs => ")
+	// Columns would round up what is due now.
+	_, _ = builder.WriteString("date_trunc('milliseconds', clock_timestamp() + make_interval(secs => ")
 	builder.AddVar(builder, f.after.Seconds())
-	_ = builder.WriteByte(')')
+	_, _ = builder.WriteString("))")
 }
 
 // expired is the condition that a moment has passed by the clock of the database.

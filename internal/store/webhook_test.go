@@ -382,7 +382,7 @@ func TestWebhooks_WhatIsMissed(t *testing.T) {
 			t.Errorf("claimed: %+v", lanes)
 		}
 		status(w.ID, domain.WebhookActive)
-		if n, err := f.mine.ReplayFailed(ctx, w.ID, begun, time.Now()); n != 2 || err != nil {
+		if n, err := f.mine.ReplayFailed(ctx, w.ID, begun); n != 2 || err != nil {
 			t.Errorf("replayed %d, %v", n, err)
 		}
 		lanes := claimLanes(t, f, worker, 10)
