@@ -124,6 +124,15 @@ func checkDevSample(t *testing.T, dev *app.Dev) {
 		}
 		return nil
 	})
+	hooks, err := c.Webhooks.List(t.Context(), api.ListWebhooksParams{})
+	if err != nil || len(hooks.Data) != 2 {
+		t.Fatalf("the webhooks are %+v, %v", hooks, err)
+	}
+	for _, w := range hooks.Data {
+		if !w.OfInstance || w.Status != api.WebhookStatusDisabled {
+			t.Errorf("a webhook of the sample would be called: %+v", w)
+		}
+	}
 }
 
 // TestDevRefusesAnOldSample holds that data without a fake WhatsApp is not taken for something that it is not.

@@ -161,7 +161,18 @@ func (d *Dev) sampleInstance(ctx context.Context, as SampleInstance, in domain.I
 	var token string
 	token, in.TokenDigest = d.core.newInstanceToken()
 	in.TokenSealed = d.core.sealer.Seal([]byte(token), domain.InstanceTokenPlace(owner, id))
+	in.OwnWebhook = d.sampleWebhook(owner)
 	return bound.CreateInstance(ctx, &in, 0)
+}
+
+// sampleWebhook is what becomes a sample instance's own webhook. It is disabled: the URL is one of the documentation, and
+// nobody's business to call.
+func (d *Dev) sampleWebhook(account domain.ID) *domain.Webhook {
+	id := domain.NewID(time.Now())
+	return &domain.Webhook{
+		ID: id, Secret: d.core.sealer.Seal([]byte(rand.Text()), domain.WebhookSecretPlace(account, id)),
+		Status: domain.WebhookDisabled, DisabledReason: domain.DisabledByOwner,
+	}
 }
 
 func (in *SampleInstance) ids() (account, instance domain.ID, err error) {
