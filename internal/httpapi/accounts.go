@@ -128,7 +128,7 @@ type getLimitsRequest struct{}
 
 func (s *Server) getLimits(ctx context.Context, p *domain.Principal, _ *getLimitsRequest) (api.LimitsEnvelope, error) {
 	plan := s.planOf(&p.Account)
-	buckets := s.bucketsOf(p, groupInstances)
+	buckets := s.bucketsOf(p, rateGroups[:]...)
 	states, err := s.deps.Limiter.Peek(ctx, buckets...)
 	if err != nil {
 		return api.LimitsEnvelope{}, err

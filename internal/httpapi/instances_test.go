@@ -328,6 +328,31 @@ func TestLimits_HeadersAndRefusal(t *testing.T) {
 	})
 }
 
+// Whoever asks for the limits is told of every group that can refuse a request.
+func TestLimits_NameEveryGroup(t *testing.T) {
+	t.Parallel()
+	s := apitest.Start(t, testkit.Engines()[0], func(cfg *app.Config) {
+		cfg.Plans = app.Plans{{Name: "free", RequestsPerMinute: 500, Groups: map[string]int{"instances": 50, "webhooks": 100, "messages": 10}}}
+	})
+	tenant := s.NewTenant(t, func(n *app.NewAccount) { n.Plan = "free" })
+	c := newCaller(t, tenant)
+	limits := must[*api.Limits](t)(tenant.API.Limits(t.Context()))
+	told := map[string]int64{}
+	for _, limit := range limits.Limits {
+		told[limit.Name] = limit.Limit
+	}
+	if diff := cmp.Diff(map[string]int64{"key": 500, "account": 500, "instances": 50, "webhooks": 100}, told); diff != "" {
+		t.Error(diff)
+	}
+	for _, path := range []string{"/v1/instances", "/v1/webhooks", "/v1/events"} {
+		for _, policy := range strings.Split(c.do(http.MethodGet, path, "").header.Get("RateLimit-Policy"), ", ") {
+			if name, _, _ := strings.Cut(strings.Trim(policy, `"`), `"`); told[name] == 0 {
+				t.Errorf("%s counts against %s, which the limits do not name", path, policy)
+			}
+		}
+	}
+}
+
 func TestLimits_A304IsFree(t *testing.T) {
 	t.Parallel()
 	s := apitest.Start(t, testkit.Engines()[0])

@@ -44,10 +44,10 @@ func limitError(d domain.RateDecision) error {
 }
 
 // bucketsOf lists what a request counts against: the key, the account whose key it is (so that more
-// keys buy nothing), the group of the route, and the child account that a partner acts on.
-func (s *Server) bucketsOf(p *domain.Principal, group string) []domain.RateBucket {
+// keys buy nothing), the groups of the route, and the child account that a partner acts on.
+func (s *Server) bucketsOf(p *domain.Principal, groups ...string) []domain.RateBucket {
 	plan := s.planOf(&p.Actor)
-	buckets := make([]domain.RateBucket, 0, 4)
+	buckets := make([]domain.RateBucket, 0, 3+len(groups))
 	buckets = append(buckets,
 		domain.RateBucket{Name: "key", ID: credentialID(p), Limit: plan.RequestsPerMinute},
 		accountBucket(&p.Actor, plan))
@@ -56,8 +56,10 @@ func (s *Server) bucketsOf(p *domain.Principal, group string) []domain.RateBucke
 		owner = s.planOf(&p.Account)
 		buckets = append(buckets, accountBucket(&p.Account, owner))
 	}
-	if limit := owner.Groups[group]; limit > 0 {
-		buckets = append(buckets, domain.RateBucket{Name: group, ID: bucketID(group+":", p.Account.ID), Limit: limit})
+	for _, group := range groups {
+		if limit := owner.Groups[group]; limit > 0 {
+			buckets = append(buckets, domain.RateBucket{Name: group, ID: bucketID(group+":", p.Account.ID), Limit: limit})
+		}
 	}
 	return buckets
 }

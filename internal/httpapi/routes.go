@@ -35,6 +35,9 @@ const (
 	groupWebhooks  = "webhooks"
 )
 
+// rateGroups lists them all, for who asks what applies.
+var rateGroups = [...]string{groupInstances, groupWebhooks}
+
 // routes is the index of the product.
 func (s *Server) routes() []route {
 	const (

@@ -915,7 +915,7 @@ type QRCodeEnvelope = Envelope[QRCode]
 // RateLimit One limit on the number of requests in a minute.
 type RateLimit struct {
 	// Name What is counted: `key`, all requests of this key; `account`, those of all keys of the account together; or a group of
-	// operations, such as `instances`.
+	// operations: `instances` or `webhooks`. More groups may be added.
 	Name string `json:"name"`
 
 	// Limit Requests allowed in a window.
