@@ -87,6 +87,35 @@ func TestDecodeBody(t *testing.T) {
 	}
 }
 
+// Who sends a wrong type is told the right one, and whether null would do.
+func TestDecodeBody_SaysWhatItExpects(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		dst               any
+		field, body, want string
+	}{
+		{new(api.UpdateInstance), "webhookUrl", `5`, "Expected a string or null."},
+		{new(api.UpdateInstance), "externalId", `{}`, "Expected a string or null."},
+		{new(api.UpdateInstance), "name", `5`, "Expected a string."},
+		{new(api.UpdateInstance), "settings", `5`, "Expected an object."},
+		{new(api.UpdateWebhook), "name", `[]`, "Expected a string or null."},
+		{new(api.UpdateWebhook), "instanceId", `true`, "Expected a string or null."},
+		{new(api.UpdateWebhook), "events", `"message.sent"`, "Expected an array."},
+		{new(api.UpdateWebhook), "timeoutSeconds", `"5"`, "Expected a whole number."},
+		{new(api.CreateWebhook), "name", `5`, "Expected a string or null."},
+		{new(api.CreateWebhook), "secret", `5`, "Expected a string."},
+		{new(api.CreateInstance), "webhookUrl", `5`, "Expected a string or null."},
+		{new(api.UpdateAccount), "externalId", `5`, "Expected a string or null."},
+		{new(api.CreateAPIKey), "expiresAt", `5`, "Expected a time such as 2026-02-03T12:00:00.000Z."},
+	} {
+		err := decodeBody([]byte(`{"`+tt.field+`":`+tt.body+`}`), tt.dst)
+		_, e := classify(err)
+		if want := []domain.Detail{{Field: tt.field, Code: "wrong_type", Message: tt.want}}; !cmp.Equal(want, e.Details) {
+			t.Errorf("%T: %+v, want %+v", tt.dst, e.Details, want)
+		}
+	}
+}
+
 func bindListQuery(s *Server, query string) (listInstancesRequest, error) {
 	var req listInstancesRequest
 	r := httptest.NewRequest(http.MethodGet, "/v1/instances", nil)

@@ -13,6 +13,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/pombal-api/pombal/internal/domain"
+	"github.com/pombal-api/pombal/pkg/api"
 )
 
 // maxBody is how many bytes a JSON body may have.
@@ -103,7 +104,11 @@ func semanticError(e *json.SemanticError, dst any) error {
 		return domain.Invalid(domain.Detail{Field: field, Code: "unknown",
 			Message: "There is no such member. Legal here: " + strings.Join(memberNames(dst, e.JSONPointer), ", ") + "."})
 	}
-	return domain.Invalid(domain.Detail{Field: field, Code: "wrong_type", Message: "Expected " + expected(e.GoType) + "."})
+	want := expected(e.GoType)
+	if nullable(reflect.TypeOf(dst), e.JSONPointer) {
+		want += " or null"
+	}
+	return domain.Invalid(domain.Detail{Field: field, Code: "wrong_type", Message: "Expected " + want + "."})
 }
 
 // fieldName spells a JSON pointer as the contract spells fields: /settings/autoRead is settings.autoRead.
@@ -167,6 +172,9 @@ func indirect(t reflect.Type) reflect.Type {
 func expected(t reflect.Type) string {
 	if t = indirect(t); t == nil {
 		return "another type"
+	}
+	if t == reflect.TypeFor[api.Patch[string]]() {
+		return "a string"
 	}
 	switch t.Kind() {
 	case reflect.String:
