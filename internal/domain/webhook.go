@@ -27,6 +27,8 @@ const (
 	MaxWebhookTimeout = 30 * time.Second
 	// MaxWebhooks bounds the webhooks of an account, without those of instances.
 	MaxWebhooks = 20
+	// MaxInboundWebhooks bounds the inbound webhooks of an account.
+	MaxInboundWebhooks = 20
 )
 
 // Webhook is an endpoint that gets events.

@@ -329,3 +329,28 @@ func TestInboundWebhooks_Life(t *testing.T) {
 		c.do(t, "DELETE", path, nil).is(t, http.StatusNotFound, "webhook_not_found", "")
 	})
 }
+
+// The account may have twenty of them, whatever webhooks it has.
+func TestInboundWebhooks_Limit(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *apitest.Server) {
+		tenant := s.NewTenant(t)
+		c := bearer(t, s, tenant.Key)
+		body := []byte(`{"name":"Zapier","instanceId":"` + tenant.NewInstance(t, "one").ID + `"}`)
+		var made struct{ ID string }
+		c.do(t, "POST", "/v1/webhooks", []byte(`{"url":"`+nowhere+`","events":["message.received"]}`)).decode(t, new(hook))
+		for i := range domain.MaxInboundWebhooks {
+			a := c.do(t, "POST", "/v1/webhooks/inbound", body)
+			if a.Status != http.StatusCreated {
+				t.Fatalf("inbound webhook %d: %d %s", i+1, a.Status, a.Body)
+			}
+			a.decode(t, &made)
+		}
+		c.do(t, "POST", "/v1/webhooks/inbound", body).is(t, http.StatusConflict, "webhook_limit_reached", "")
+		if a := c.do(t, "DELETE", "/v1/webhooks/inbound/"+made.ID, nil); a.Status != http.StatusOK {
+			t.Errorf("deleted: %d %s", a.Status, a.Body)
+		}
+		if a := c.do(t, "POST", "/v1/webhooks/inbound", body); a.Status != http.StatusCreated {
+			t.Errorf("after one was deleted: %d %s", a.Status, a.Body)
+		}
+	})
+}

@@ -10,8 +10,9 @@ import (
 )
 
 // CreateInboundWebhook adds an inbound webhook to the account, filling in the account, and the id and the time of
-// creation where they are zero. CodeInstanceNotFound. When the id exists already, a crash came before anybody saw
-// its token: the new token replaces it.
+// creation where they are zero. CodeWebhookLimitReached when the account has domain.MaxInboundWebhooks,
+// CodeInstanceNotFound. When the id exists already, a crash came before anybody saw its token: the new token
+// replaces it.
 func (a *Account) CreateInboundWebhook(ctx context.Context, w *domain.InboundWebhook) error {
 	var t texts
 	t.check("name", w.Name)
@@ -27,30 +28,39 @@ func (a *Account) CreateInboundWebhook(ctx context.Context, w *domain.InboundWeb
 	}
 	w.CreatedAt = truncated(w.CreatedAt)
 	return a.s.write(ctx, a.wall(), func(sc scope) error {
-		row := inboundRow{
-			AccountID: uid(w.AccountID), ID: uid(w.ID), InstanceID: uid(w.InstanceID), Created: millisOf(w.CreatedAt),
-			Name: w.Name, LastFour: w.LastFour, TokenDigest: w.TokenDigest,
-		}
-		if _, err := boundInstance(sc, w.InstanceID); err != nil {
+		if err := lockTarget(sc, w.InstanceID); err != nil { // so that the count below stays true
 			return err
 		}
-		create := sc.all(&inboundRow{}).Clauses(keepExisting("account_id", "id")).Create(&row)
-		if errors.Is(create.Error, gorm.ErrForeignKeyViolated) {
-			return domain.InstanceNotFound() // it has just been deleted
+		var row inboundRow
+		err := sc.rows(&row).Where(eq("id", uid(w.ID))).Take(&row).Error
+		switch {
+		case err == nil:
+			return replaceToken(sc, w, row)
+		case errors.Is(err, gorm.ErrRecordNotFound):
+			return insertInbound(sc, w)
 		}
-		if create.Error != nil || create.RowsAffected == 1 {
-			return create.Error
-		}
-		return replaceToken(sc, w)
+		return err
 	})
 }
 
-// replaceToken gives an existing inbound webhook the token of *w, and makes *w that webhook.
-func replaceToken(sc scope, w *domain.InboundWebhook) error {
-	var row inboundRow
-	if err := sc.rows(&row).Where(eq("id", uid(w.ID))).Take(&row).Error; err != nil {
+// insertInbound adds the row if there is room for it.
+func insertInbound(sc scope, w *domain.InboundWebhook) error {
+	var n int64
+	if err := sc.rows(&inboundRow{}).Select(countOfRows).Find(&n).Error; err != nil {
 		return err
 	}
+	if n >= domain.MaxInboundWebhooks {
+		return domain.NewError(domain.CodeWebhookLimitReached,
+			"The account has as many inbound webhooks as it may have. Delete one that is not needed.")
+	}
+	return sc.all(&inboundRow{}).Create(&inboundRow{
+		AccountID: uid(w.AccountID), ID: uid(w.ID), InstanceID: uid(w.InstanceID), Created: millisOf(w.CreatedAt),
+		Name: w.Name, LastFour: w.LastFour, TokenDigest: w.TokenDigest,
+	}).Error
+}
+
+// replaceToken gives an existing inbound webhook the token of *w, and makes *w that webhook.
+func replaceToken(sc scope, w *domain.InboundWebhook, row inboundRow) error {
 	row.TokenDigest, row.LastFour = w.TokenDigest, w.LastFour
 	*w = row.domain()
 	return sc.rows(&inboundRow{}).Where(eq("id", row.ID)).
