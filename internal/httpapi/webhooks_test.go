@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"regexp"
 	"slices"
@@ -201,6 +202,9 @@ func TestWebhooks_Test(t *testing.T) {
 		if err := got.Verify(made.Secret); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
+		if canonical, err := domain.CanonicalJSON(got.Body); err != nil || string(canonical) != string(got.Body) {
+			t.Errorf("%s: JavaScript would write %s for %s (%v)", name, canonical, got.Body, err)
+		}
 		if got.Header.Get("webhook-id") != result.Payload.ID || result.Payload.Event != name || !strings.Contains(string(got.Body), `"test":true`) {
 			t.Errorf("%s: sent %s, shown %+v", name, got.Body, result.Payload)
 		}
@@ -211,6 +215,46 @@ func TestWebhooks_Test(t *testing.T) {
 	var logs []any
 	if c.do(t, "GET", "/v1/webhooks/"+made.ID+"/logs", nil).decode(t, &logs); len(logs) != 0 {
 		t.Errorf("the log has %v", logs)
+	}
+}
+
+// A test event has what a real one has, and says the same outside and inside.
+func TestWebhooks_TestEventsAreComplete(t *testing.T) {
+	t.Parallel()
+	s := apitest.Start(t, testkit.Engines()[0], func(cfg *app.Config) { cfg.PrivateNetwork = true })
+	tenant := s.NewTenant(t)
+	c, receiver, in := bearer(t, s, tenant.Key), apitest.NewReceiver(t), tenant.NewInstance(t, "one")
+	message := "messageId instanceId chatId to status timestamp metadata"
+	members := map[string]string{
+		"message.received": "messageId instanceId chatId from fromLid type content contactName isGroup mediaUrl mimeType filename caption quotedMessageId timestamp",
+		"message.sent":     message, "message.delivered": message, "message.read": message, "message.failed": message + " error",
+		"instance.connected":    "instanceId name phone profileName",
+		"instance.disconnected": "instanceId name status reason",
+		"instance.qr_updated":   "instanceId qrCode qrText pairingCode expiresAt",
+		"webhook.failing":       "webhookId url failingSince reason", "webhook.disabled": "webhookId url failingSince reason",
+	}
+	for bound, instance := range map[string]string{"null": "inst_00000000000000000000000001", `"` + in.ID + `"`: in.ID} {
+		var made hook
+		c.do(t, "POST", "/v1/webhooks", []byte(`{"url":"`+receiver.URL+`","events":["message.sent"],"instanceId":`+bound+`}`)).decode(t, &made)
+		for name, want := range members {
+			var result struct {
+				Payload struct {
+					InstanceID string
+					Data       map[string]any
+				}
+			}
+			c.do(t, "POST", "/v1/webhooks/"+made.ID+"/test", fmt.Appendf(nil, `{"event":%q}`, name)).decode(t, &result)
+			data := result.Payload.Data
+			wanted := append(strings.Fields(want), "test")
+			slices.Sort(wanted)
+			if diff := cmp.Diff(wanted, slices.Sorted(maps.Keys(data))); diff != "" {
+				t.Errorf("%s: %s", name, diff)
+			}
+			inside, ofInstance := data["instanceId"]
+			if ofInstance && (inside != instance || result.Payload.InstanceID != instance) || !ofInstance && result.Payload.InstanceID != "" {
+				t.Errorf("%s: of %q outside, of %v inside, want %s", name, result.Payload.InstanceID, inside, instance)
+			}
+		}
 	}
 }
 

@@ -524,7 +524,15 @@ type Event struct {
 	// Sequence Counts the events of the instance without gaps. `null` for events of the account.
 	Sequence *int64 `json:"sequence"`
 
-	// Data What is known about it. Its fields depend on the type; more may be added.
+	// Data What is known about it. Its fields depend on the type; more may be added:
+	// * `message.received`: `messageId`, `instanceId`, `chatId`, `from`, `fromLid`, `type`, `content`, `contactName`, `isGroup`,
+	//   `mediaUrl`, `mimeType`, `filename`, `caption`, `quotedMessageId`, `timestamp`;
+	// * `message.sent`, `.delivered`, `.read` and `.failed`: `messageId`, `instanceId`, `chatId`, `to`, `status`, `timestamp`,
+	//   `metadata`, and of a failure `error` with `code` and `message`;
+	// * `instance.connected`: `instanceId`, `name`, `phone`, `profileName`;
+	// * `instance.disconnected`: `instanceId`, `name`, `status`, `reason` with `code`, `message` and `action`;
+	// * `instance.qr_updated`: `instanceId`, `qrCode`, `qrText`, `pairingCode`, `expiresAt`;
+	// * `webhook.failing` and `webhook.disabled`: `webhookId`, `url`, `failingSince`, `reason`.
 	Data json.RawMessage `json:"data"`
 }
 
