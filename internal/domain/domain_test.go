@@ -1,6 +1,7 @@
 package domain_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -76,6 +77,14 @@ func TestNames_RoundTrip(t *testing.T) {
 	reader := domain.Principal{Scopes: domain.ScopeInstancesRead}
 	if reader.Require(domain.ScopeInstancesRead) != nil || reader.Require(domain.ScopeInstancesRead|domain.ScopeKeysWrite) == nil {
 		t.Error("Require does not ask for every scope")
+	}
+	for want, p := range map[string]domain.Principal{
+		"This key lacks the scope keys:write. Use a key that has it, or create one with it.": {KeyID: domain.ID{1}},
+		"This token lacks the scope keys:write. Use a token or a key that has it.":           {KeyID: domain.ID{1}, TokenID: "jti"},
+	} {
+		if e, ok := errors.AsType[*domain.Error](p.Require(domain.ScopeKeysWrite)); !ok || e.Message != want {
+			t.Errorf("refused with %v, want %q", e, want)
+		}
 	}
 }
 

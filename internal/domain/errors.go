@@ -125,6 +125,11 @@ func WebhookNotFound() *Error {
 	return NewError(CodeWebhookNotFound, "There is no webhook with this id. List your webhooks to find the right one.")
 }
 
+// InboundWebhookNotFound says that there is no such inbound webhook, or none that the caller may see.
+func InboundWebhookNotFound() *Error {
+	return NewError(CodeWebhookNotFound, "There is no inbound webhook with this id. List your inbound webhooks to find the right one.")
+}
+
 // DeliveryNotFound says that the webhook has no such delivery, or not any more.
 func DeliveryNotFound() *Error {
 	return NewError(CodeDeliveryNotFound, "The webhook's log has no entry with this id. List the log to find the right one; old entries are removed.")

@@ -22,6 +22,14 @@ type Principal struct {
 // ViaToken reports whether the caller holds a short-lived token rather than an API key.
 func (p *Principal) ViaToken() bool { return p.TokenID != "" }
 
+// Credential names what the caller showed, for people: "key", or "token", of which an instance's own has no key.
+func (p *Principal) Credential() string {
+	if p.ViaToken() || p.KeyID.IsZero() {
+		return "token"
+	}
+	return "key"
+}
+
 // Restricted reports whether the caller may see only some instances.
 func (p *Principal) Restricted() bool { return p.Instances != nil }
 
@@ -35,6 +43,9 @@ func (p *Principal) Require(scope ScopeSet) error {
 	if p.Scopes.Has(scope) {
 		return nil
 	}
-	return NewError(CodeInsufficient,
-		"This key lacks the scope "+(scope&^p.Scopes).String()+". Use a key that has it, or create one with it.")
+	lacks, remedy := "This key lacks the scope ", ". Use a key that has it, or create one with it."
+	if p.Credential() == "token" {
+		lacks, remedy = "This token lacks the scope ", ". Use a token or a key that has it."
+	}
+	return NewError(CodeInsufficient, lacks+(scope&^p.Scopes).String()+remedy)
 }

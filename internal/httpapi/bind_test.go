@@ -116,6 +116,32 @@ func TestDecodeBody_SaysWhatItExpects(t *testing.T) {
 	}
 }
 
+// Who sends a bad id is shown one of the right kind.
+func TestCheck_ShowsIDsOfTheKind(t *testing.T) {
+	t.Parallel()
+	s := binder(t)
+	for _, text := range []string{"foo", "evt_foo", "inst_foo", "evt_", "evt_" + sampleID + "0"} {
+		for want, params := range map[string]any{
+			"evt_" + sampleID:  &api.ListEventsParams{Limit: 1, After: &text},
+			"inst_" + sampleID: &api.CreateInboundWebhook{Name: "x", InstanceID: text},
+		} {
+			_, e := classify(s.check(params))
+			if len(e.Details) != 1 || e.Details[0].Message != "Send an id as the API spells it, such as "+want+"." {
+				t.Errorf("%T with %q: %+v", params, text, e.Details)
+			}
+		}
+	}
+	for types, ok := range map[string]bool{
+		"message.sent": true, "message.sent,message.read": true,
+		",": false, "message.sent,": false, ",message.sent": false, "message.sent,,message.read": false,
+	} {
+		_, e := classify(s.check(&api.ListEventsParams{Limit: 1, Types: &types}))
+		if !ok && (len(e.Details) != 1 || !strings.HasPrefix(e.Details[0].Message, "A name in this list is empty.")) || ok && len(e.Details) > 0 {
+			t.Errorf("types %q: %+v", types, e.Details)
+		}
+	}
+}
+
 func bindListQuery(s *Server, query string) (listInstancesRequest, error) {
 	var req listInstancesRequest
 	r := httptest.NewRequest(http.MethodGet, "/v1/instances", nil)

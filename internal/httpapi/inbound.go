@@ -75,7 +75,7 @@ func (s *Server) deleteInboundWebhook(ctx context.Context, p *domain.Principal, 
 	}
 	id, err := domain.ParsePrefixed(domain.PrefixInbound, req.ID)
 	if err != nil {
-		return api.Acknowledgement{}, domain.WebhookNotFound()
+		return api.Acknowledgement{}, domain.InboundWebhookNotFound()
 	}
 	if err := account.DeleteInboundWebhook(ctx, id); err != nil {
 		return api.Acknowledgement{}, err

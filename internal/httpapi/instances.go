@@ -16,7 +16,7 @@ func (s *Server) createInstance(ctx context.Context, p *domain.Principal, req *c
 	var none answer[api.InstanceEnvelope]
 	if p.Restricted() {
 		return none, domain.NewError(domain.CodeInsufficient,
-			"This key is restricted to certain instances, so it cannot create another one. Use a key without that restriction.")
+			"This "+p.Credential()+" is restricted to certain instances, so it cannot create another one. Use a key without that restriction.")
 	}
 	in, err := s.newInstance(ctx, p, &req.Body)
 	if err != nil {

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -32,10 +33,24 @@ func newValidator() (*validator.Validate, error) {
 		return nil
 	}, api.Patch[string]{})
 	return v, errors.Join(
+		v.RegisterValidation("id", func(fl validator.FieldLevel) bool { return looksLikeID(fl.Field().String(), fl.Param()) }),
+		v.RegisterValidation("names", func(fl validator.FieldLevel) bool {
+			return !slices.Contains(strings.Split(fl.Field().String(), ","), "")
+		}),
 		v.RegisterValidation("nocontrol", func(fl validator.FieldLevel) bool { return isPlainText(fl.Field().String()) }),
 		v.RegisterValidation("phone", func(fl validator.FieldLevel) bool { return isPhoneNumber(fl.Field().String()) }),
 		v.RegisterValidation("secret", func(fl validator.FieldLevel) bool { return isVisibleASCII(fl.Field().String()) }),
 		v.RegisterValidation("origin", func(fl validator.FieldLevel) bool { return domain.IsOrigin(fl.Field().String()) }))
+}
+
+// sampleID is an id of any kind, without its prefix.
+const sampleID = "01kdwfzy80e17b5410xamp3tcx"
+
+// looksLikeID accepts what has the prefix and the length of an id of the kind. What names nothing beyond that does not
+// exist, which only the database can say.
+func looksLikeID(text, prefix string) bool {
+	rest, ok := strings.CutPrefix(text, prefix+"_")
+	return ok && utf8.RuneCountInString(rest) == len(sampleID)
 }
 
 // isPlainText accepts any language and emoji, and refuses what databases and terminals choke on:
@@ -117,8 +132,10 @@ func detailOf(f validator.FieldError) domain.Detail {
 		d.Code, d.Message = "invalid", "Send an origin as browsers do, such as https://app.example.com."
 	case "phone":
 		d.Code, d.Message = "invalid_phone", "Send 7 to 15 digits with the country's code first, such as 5511999999999."
-	case "startswith", "len":
-		d.Code, d.Message = "invalid", "Send an id as the API spells it, such as inst_01kdwfzy80e17b5410xamp3tcx."
+	case "id":
+		d.Code, d.Message = "invalid", "Send an id as the API spells it, such as "+f.Param()+"_"+sampleID+"."
+	case "names":
+		d.Code, d.Message = "invalid", "A name in this list is empty. Separate the names with single commas, without one at either end."
 	case "secret":
 		d.Code, d.Message = "invalid_text", "Send visible ASCII characters only, without spaces."
 	case "excluded_with":

@@ -35,7 +35,7 @@ type WebhookStore interface {
 func (s *Server) webhookStore(p *domain.Principal) (AccountStore, error) {
 	if p.Restricted() {
 		return nil, domain.NewError(domain.CodeInsufficient,
-			"This key is restricted to certain instances, and webhooks are the account's. Use a key without that restriction.")
+			"This "+p.Credential()+" is restricted to certain instances, and webhooks are the account's. Use a key without that restriction.")
 	}
 	return s.deps.Accounts(p.Account.ID)
 }

@@ -1,6 +1,8 @@
 package httpapi_test
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -9,8 +11,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/pombal-api/pombal"
 	"github.com/pombal-api/pombal/internal/app"
 	"github.com/pombal-api/pombal/internal/domain"
 	"github.com/pombal-api/pombal/internal/testkit"
@@ -370,8 +374,39 @@ func TestInboundWebhooks_Life(t *testing.T) {
 		if a := c.do(t, "DELETE", path, nil); a.Status != http.StatusOK {
 			t.Errorf("deleted: %d %s", a.Status, a.Body)
 		}
-		c.do(t, "DELETE", path, nil).is(t, http.StatusNotFound, "webhook_not_found", "")
+		gone := c.do(t, "DELETE", path, nil)
+		gone.is(t, http.StatusNotFound, "webhook_not_found", "")
+		if message := gone.refusal().Error.Message; !strings.Contains(message, "List your inbound webhooks") {
+			t.Errorf("deleted again: %s", message)
+		}
 	})
+}
+
+// The refusals that the documentation shows are those that come.
+func TestWebhooks_RefusalsAreAsDocumented(t *testing.T) {
+	t.Parallel()
+	s := apitest.Start(t, testkit.Engines()[0])
+	c := bearer(t, s, s.NewTenant(t).Key)
+	doc := must[*openapi3.T](t)(openapi3.NewLoader().LoadFromData(pombal.OpenAPI))
+	for _, tt := range []struct{ response, example, path, body string }{
+		{"InvalidWebhook", "events", "/v1/webhooks", `{"url":"` + nowhere + `","events":["message.recieved"]}`},
+		{"InvalidWebhook", "url", "/v1/webhooks", `{"url":"https://localhost/x","events":["message.received"]}`},
+		{"InvalidInstance", "webhookUrl", "/v1/instances", `{"name":"x","webhookUrl":"https://localhost/x"}`},
+	} {
+		var shown, got struct {
+			Error struct {
+				Code, Message string
+				Details       []map[string]string
+			}
+		}
+		raw, err := json.Marshal(doc.Components.Responses[tt.response].Value.Content["application/json"].Examples[tt.example].Value.Value)
+		if err = errors.Join(err, json.Unmarshal(raw, &shown), json.Unmarshal(c.do(t, "POST", tt.path, []byte(tt.body)).Body, &got)); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(shown, got); diff != "" {
+			t.Errorf("%s %s: %s", tt.path, tt.body, diff)
+		}
+	}
 }
 
 // The account may have twenty of them, whatever webhooks it has.

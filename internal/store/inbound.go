@@ -83,7 +83,7 @@ func (a *Account) DeleteInboundWebhook(ctx context.Context, id domain.ID) error 
 	return a.s.write(ctx, a.wall(), func(sc scope) error {
 		gone := sc.rows(&inboundRow{}).Where(eq("id", uid(id))).Delete(&inboundRow{})
 		if gone.Error == nil && gone.RowsAffected == 0 {
-			return domain.WebhookNotFound()
+			return domain.InboundWebhookNotFound()
 		}
 		return gone.Error
 	})

@@ -2,7 +2,9 @@ package api_test
 
 import (
 	"encoding/json"
+	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,9 +20,17 @@ import (
 func newValidator(t *testing.T) *validator.Validate {
 	t.Helper()
 	v := validator.New(validator.WithRequiredStructEnabled())
-	err := v.RegisterValidation("nocontrol", func(fl validator.FieldLevel) bool {
-		return !strings.ContainsFunc(fl.Field().String(), unicode.IsControl)
-	})
+	err := errors.Join(
+		v.RegisterValidation("nocontrol", func(fl validator.FieldLevel) bool {
+			return !strings.ContainsFunc(fl.Field().String(), unicode.IsControl)
+		}),
+		v.RegisterValidation("id", func(fl validator.FieldLevel) bool {
+			rest, ok := strings.CutPrefix(fl.Field().String(), fl.Param()+"_")
+			return ok && len(rest) == 26
+		}),
+		v.RegisterValidation("names", func(fl validator.FieldLevel) bool {
+			return !slices.Contains(strings.Split(fl.Field().String(), ","), "")
+		}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -354,7 +354,7 @@ type CreateAPIKey struct {
 	Scopes []Scope `json:"scopes" validate:"required,min=1,max=10,unique,dive,oneof=instances:read instances:write messages:read messages:write contacts:read webhooks:read webhooks:write events:read keys:write accounts:write"`
 
 	// InstanceIDs The only instances that it may see. All if absent.
-	InstanceIDs []InstanceID `json:"instanceIds,omitzero" validate:"omitempty,min=1,max=1000,unique,dive,startswith=inst_,len=31"`
+	InstanceIDs []InstanceID `json:"instanceIds,omitzero" validate:"omitempty,min=1,max=1000,unique,dive,id=inst"`
 
 	// ExpiresAt When it ends, a time in the future. Never if absent.
 	ExpiresAt *Time `json:"expiresAt,omitempty"`
@@ -366,7 +366,7 @@ type CreateInboundWebhook struct {
 	Name string `json:"name" validate:"required,min=1,max=100,nocontrol"`
 
 	// InstanceID The id of an instance.
-	InstanceID InstanceID `json:"instanceId" validate:"required,startswith=inst_,len=31"`
+	InstanceID InstanceID `json:"instanceId" validate:"required,id=inst"`
 }
 
 // CreateInstance A new instance.
@@ -405,7 +405,7 @@ type CreateToken struct {
 	Scopes []Scope `json:"scopes,omitzero" validate:"omitempty,min=1,max=10,unique,dive,oneof=instances:read instances:write messages:read messages:write contacts:read webhooks:read webhooks:write events:read keys:write accounts:write"`
 
 	// InstanceIDs The only instances that it may see, among those that the key may see. All of those if absent.
-	InstanceIDs []InstanceID `json:"instanceIds,omitzero" validate:"omitempty,min=1,max=50,unique,dive,startswith=inst_,len=31"`
+	InstanceIDs []InstanceID `json:"instanceIds,omitzero" validate:"omitempty,min=1,max=50,unique,dive,id=inst"`
 
 	// ExpiresIn Seconds that it works for.
 	ExpiresIn int `json:"expiresIn,omitzero" validate:"min=60,max=3600"`
@@ -423,7 +423,7 @@ type CreateWebhook struct {
 	URL string `json:"url" validate:"required,max=2048,http_url"`
 
 	// InstanceID Whose events it gets. Absent or `null` for those of all instances.
-	InstanceID *InstanceID `json:"instanceId,omitempty" nullable:"true" validate:"omitnil,startswith=inst_,len=31"`
+	InstanceID *InstanceID `json:"instanceId,omitempty" nullable:"true" validate:"omitnil,id=inst"`
 
 	// Events Which events it gets.
 	Events []EventType `json:"events" validate:"required,min=1,max=10,unique,dive,oneof=message.received message.sent message.delivered message.read message.failed instance.connected instance.disconnected instance.qr_updated webhook.failing webhook.disabled"`
@@ -945,7 +945,7 @@ type ReplaceWebhook struct {
 	URL string `json:"url" validate:"required,max=2048,http_url"`
 
 	// InstanceID Whose events it gets. Absent or `null` for those of all instances.
-	InstanceID *InstanceID `json:"instanceId,omitempty" nullable:"true" validate:"omitnil,startswith=inst_,len=31"`
+	InstanceID *InstanceID `json:"instanceId,omitempty" nullable:"true" validate:"omitnil,id=inst"`
 
 	// Events Which events it gets.
 	Events []EventType `json:"events" validate:"required,min=1,max=10,unique,dive,oneof=message.received message.sent message.delivered message.read message.failed instance.connected instance.disconnected instance.qr_updated webhook.failing webhook.disabled"`
@@ -1081,7 +1081,7 @@ type UpdateWebhook struct {
 	URL *string `json:"url,omitempty" validate:"omitnil,max=2048,http_url"`
 
 	// InstanceID Whose events it gets. Absent or `null` for those of all instances.
-	InstanceID Patch[string] `json:"instanceId,omitzero" validate:"omitnil,startswith=inst_,len=31"`
+	InstanceID Patch[string] `json:"instanceId,omitzero" validate:"omitnil,id=inst"`
 
 	// Events Which events it gets.
 	Events []EventType `json:"events,omitzero" validate:"omitnil,min=1,max=10,unique,dive,oneof=message.received message.sent message.delivered message.read message.failed instance.connected instance.disconnected instance.qr_updated webhook.failing webhook.disabled"`
@@ -1399,13 +1399,13 @@ type ListAPIKeysParams struct {
 // ListEventsParams defines parameters for ListEvents.
 type ListEventsParams struct {
 	// After The id of the last event that you have. Without it the list begins with the oldest event.
-	After *EventID `form:"after,omitempty" json:"after,omitempty" query:"after" validate:"omitnil,startswith=evt_,len=30"`
+	After *EventID `form:"after,omitempty" json:"after,omitempty" query:"after" validate:"omitnil,id=evt"`
 
 	// Types Only events of these types, separated by commas.
-	Types *string `form:"types,omitempty" json:"types,omitempty" query:"types" validate:"omitnil,min=1,max=300"`
+	Types *string `form:"types,omitempty" json:"types,omitempty" query:"types" validate:"omitnil,min=1,max=300,names"`
 
 	// InstanceID Only events of this instance.
-	InstanceID *InstanceID `form:"instanceId,omitempty" json:"instanceId,omitempty" query:"instanceId" validate:"omitnil,startswith=inst_,len=31"`
+	InstanceID *InstanceID `form:"instanceId,omitempty" json:"instanceId,omitempty" query:"instanceId" validate:"omitnil,id=inst"`
 
 	// Limit How many events to return at most.
 	Limit int `form:"limit,omitempty" json:"limit,omitempty" query:"limit" validate:"min=1,max=500"`
@@ -1414,13 +1414,13 @@ type ListEventsParams struct {
 // StreamEventsParams defines parameters for StreamEvents.
 type StreamEventsParams struct {
 	// After The same as `Last-Event-ID`, for clients that cannot send it. The header wins.
-	After *EventID `form:"after,omitempty" json:"after,omitempty" query:"after" validate:"omitnil,startswith=evt_,len=30"`
+	After *EventID `form:"after,omitempty" json:"after,omitempty" query:"after" validate:"omitnil,id=evt"`
 
 	// Types Only events of these types, separated by commas.
-	Types *string `form:"types,omitempty" json:"types,omitempty" query:"types" validate:"omitnil,min=1,max=300"`
+	Types *string `form:"types,omitempty" json:"types,omitempty" query:"types" validate:"omitnil,min=1,max=300,names"`
 
 	// InstanceID Only events of this instance.
-	InstanceID *InstanceID `form:"instanceId,omitempty" json:"instanceId,omitempty" query:"instanceId" validate:"omitnil,startswith=inst_,len=31"`
+	InstanceID *InstanceID `form:"instanceId,omitempty" json:"instanceId,omitempty" query:"instanceId" validate:"omitnil,id=inst"`
 }
 
 // ListInstancesParams defines parameters for ListInstances.
@@ -1477,7 +1477,7 @@ type ListWebhookLogsParams struct {
 	Status ListWebhookLogsParamsStatus `form:"status,omitempty" json:"status,omitempty" query:"status" validate:"omitempty,oneof=success failed waiting exhausted"`
 
 	// EventID Only the deliveries of this event.
-	EventID *EventID `form:"eventId,omitempty" json:"eventId,omitempty" query:"eventId" validate:"omitnil,startswith=evt_,len=30"`
+	EventID *EventID `form:"eventId,omitempty" json:"eventId,omitempty" query:"eventId" validate:"omitnil,id=evt"`
 
 	// Cursor The `nextCursor` of the page before.
 	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty" query:"cursor" validate:"omitnil,min=1,max=512"`
