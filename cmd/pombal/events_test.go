@@ -19,7 +19,7 @@ import (
 func newHookBox(t *testing.T) *box {
 	t.Helper()
 	b := &box{dir: t.TempDir()}
-	b.Tenant = apitest.Start(t, testkit.Engines()[0], func(c *app.Config) { c.PrivateNetwork = true }).NewTenant(t)
+	b.Tenant = apitest.Start(t, testkit.Engines()[0], func(c *app.Config) { c.Loopback = true }).NewTenant(t)
 	b.write(t, "dev-run.json", app.Running{URL: b.Server.URL})
 	b.write(t, "dev.json", app.Sample{APIKey: b.Key})
 	return b

@@ -79,8 +79,8 @@ func serveFlags(t *testing.T) map[*kong.Flag]string {
 // checkFilled holds that everything in the configuration was set but what nobody may set.
 func checkFilled(t *testing.T, how string, cfg app.Config) {
 	t.Helper()
-	if cfg.Sandbox != nil || cfg.PrivateNetwork {
-		t.Errorf("%s: the sandbox is %v, the private network %v", how, cfg.Sandbox, cfg.PrivateNetwork)
+	if cfg.Sandbox != nil || cfg.Loopback {
+		t.Errorf("%s: the sandbox is %v, loopback %v", how, cfg.Sandbox, cfg.Loopback)
 	}
 	var empty []string
 	for _, field := range reflect.VisibleFields(reflect.TypeFor[app.Config]()) {
@@ -88,7 +88,7 @@ func checkFilled(t *testing.T, how string, cfg app.Config) {
 			empty = append(empty, field.Name)
 		}
 	}
-	if want := []string{"PrivateNetwork", "AccountStreams", "Sandbox"}; !slices.Equal(empty, want) {
+	if want := []string{"Loopback", "AccountStreams", "Sandbox"}; !slices.Equal(empty, want) {
 		t.Errorf("%s: %v are not set, want %v", how, empty, want)
 	}
 }

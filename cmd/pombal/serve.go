@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -27,13 +28,14 @@ func (c *serveCmd) Run(ctx context.Context, s streams) error {
 }
 
 type devCmd struct {
-	DataDir     string `default:"./.pombal" help:"Directory of the database and the sample's keys."`
-	Addr        string `default:"127.0.0.1:8080" help:"Address of the API; port 0 picks a free one."`
-	AdminAddr   string `default:"127.0.0.1:0" help:"Address of /metrics."`
-	ControlAddr string `default:"127.0.0.1:0" help:"Address of the control API of the fake WhatsApp, which knows no authentication."`
-	PublicURL   string `help:"How clients reach the API, when not at --addr." placeholder:"URL"`
-	JSON        bool   `help:"Print one line of JSON when ready, and nothing else."`
-	Verbose     bool   `short:"v" help:"Show the log."`
+	DataDir         string         `default:"./.pombal" help:"Directory of the database and the sample's keys."`
+	Addr            string         `default:"127.0.0.1:8080" help:"Address of the API; port 0 picks a free one."`
+	AdminAddr       string         `default:"127.0.0.1:0" help:"Address of /metrics."`
+	ControlAddr     string         `default:"127.0.0.1:0" help:"Address of the control API of the fake WhatsApp, which knows no authentication."`
+	PublicURL       string         `help:"How clients reach the API, when not at --addr." placeholder:"URL"`
+	WebhookNetworks []netip.Prefix `env:"POMBAL_WEBHOOK_NETWORKS" help:"Networks beside the public Internet and this machine that webhooks may lead to, such as 10.20.0.0/16." placeholder:"CIDR"`
+	JSON            bool           `help:"Print one line of JSON when ready, and nothing else."`
+	Verbose         bool           `short:"v" help:"Show the log."`
 }
 
 // ready is the line that --json prints.
@@ -54,6 +56,7 @@ func (c *devCmd) Run(ctx context.Context, s streams) error {
 	}
 	dev, err := app.OpenDev(ctx, app.DevConfig{
 		DataDir: c.DataDir, Addr: c.Addr, AdminAddr: c.AdminAddr, ControlAddr: c.ControlAddr, PublicURL: c.PublicURL,
+		WebhookNetworks: c.WebhookNetworks,
 	}, logTo)
 	if err != nil {
 		return err

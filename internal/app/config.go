@@ -48,8 +48,8 @@ type Config struct {
 	WebhookNetworks []netip.Prefix `env:"POMBAL_WEBHOOK_NETWORKS" help:"Networks beside the public Internet that webhooks of customers may lead to, such as 10.20.0.0/16." placeholder:"CIDR"`
 	LogLevel        slog.Level     `env:"POMBAL_LOG_LEVEL" default:"INFO" help:"DEBUG, INFO, WARN or ERROR."`
 
-	// PrivateNetwork lets webhooks and proxies point at this machine and its network. Only dev sets it.
-	PrivateNetwork bool `kong:"-"`
+	// Loopback lets webhooks and proxies point at this machine. Only dev and tests set it.
+	Loopback bool `kong:"-"`
 
 	// AccountStreams is how many streams of events an account may have at this node; 0 for the documented limit. Only
 	// tests set it.
@@ -57,6 +57,14 @@ type Config struct {
 
 	// Sandbox is connected to instead of WhatsApp. Only dev and tests set it: no flag and no variable can.
 	Sandbox *Sandbox `kong:"-"`
+}
+
+// thisMachine lists the networks that lead nowhere else, if webhooks and proxies may point at them.
+func (c *Config) thisMachine() []netip.Prefix {
+	if !c.Loopback {
+		return nil
+	}
+	return []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 }
 
 // Secret is text that never shows itself in logs or errors.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -18,6 +19,8 @@ type DevConfig struct {
 	AdminAddr   string
 	ControlAddr string // of the fake WhatsApp's control API; it knows no authentication
 	PublicURL   string
+	// WebhookNetworks are networks beside the public Internet and this machine that webhooks may lead to.
+	WebhookNetworks []netip.Prefix
 	// Seed decides the keys of the fake WhatsApp that comes with new sample data; nil for a random one. A
 	// process that opens several gives them the same: it can trust the keys of one seed only.
 	Seed []byte
@@ -59,17 +62,18 @@ func OpenDev(ctx context.Context, cfg DevConfig, logTo io.Writer) (_ *Dev, err e
 
 func devConfig(cfg DevConfig, sample *Sample, whatsApp string) Config {
 	return Config{
-		Database:       Database{DataDir: cfg.DataDir},
-		Secrets:        Secrets{Secret: Secret(sample.Secret)},
-		Addr:           cfg.Addr,
-		AdminAddr:      cfg.AdminAddr,
-		PublicURL:      cfg.PublicURL,
-		AllowedOrigins: []string{"*"},
-		TokenIssuer:    "pombal",
-		RequestTimeout: 10 * time.Second,
-		ShutdownGrace:  5 * time.Second,
-		PrivateNetwork: true,
-		Sandbox:        &Sandbox{Addr: whatsApp, RootKey: sample.rootKey()},
+		Database:        Database{DataDir: cfg.DataDir},
+		Secrets:         Secrets{Secret: Secret(sample.Secret)},
+		Addr:            cfg.Addr,
+		AdminAddr:       cfg.AdminAddr,
+		PublicURL:       cfg.PublicURL,
+		AllowedOrigins:  []string{"*"},
+		TokenIssuer:     "pombal",
+		RequestTimeout:  10 * time.Second,
+		ShutdownGrace:   5 * time.Second,
+		Loopback:        true,
+		WebhookNetworks: cfg.WebhookNetworks,
+		Sandbox:         &Sandbox{Addr: whatsApp, RootKey: sample.rootKey()},
 	}
 }
 

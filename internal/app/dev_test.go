@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -136,6 +137,34 @@ func checkDevSample(t *testing.T, dev *app.Dev) {
 }
 
 // TestDevRefusesAnOldSample holds that data without a fake WhatsApp is not taken for something that it is not.
+// Webhooks of dev lead to this machine, and to what else it was told; not to whatever its network holds.
+func TestDevWebhooks(t *testing.T) {
+	t.Parallel()
+	dev, err := app.OpenDev(t.Context(), app.DevConfig{
+		DataDir: t.TempDir(), Addr: "127.0.0.1:0", AdminAddr: "127.0.0.1:0", ControlAddr: "127.0.0.1:0", Seed: apitest.Seed(),
+		WebhookNetworks: []netip.Prefix{netip.MustParsePrefix("10.20.0.0/16")},
+	}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whileReady(t, dev, func() {
+		c, err := api.NewClient(dev.URL(), dev.Sample.APIKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for url, want := range map[string]api.ErrorCode{
+			"http://127.0.0.1:3000/hook": "", "http://[::1]:3000/hook": "", "http://localhost:3000/hook": "", "http://10.20.30.40/hook": "",
+			"http://10.21.0.1/hook": api.ErrorCodeInvalidWebhookURL, "http://192.168.1.1/hook": api.ErrorCodeInvalidWebhookURL,
+			"http://[fd00::1]/hook": api.ErrorCodeInvalidWebhookURL, "http://169.254.169.254/hook": api.ErrorCodeInvalidWebhookURL,
+		} {
+			_, err := c.Webhooks.Create(t.Context(), api.CreateWebhook{URL: url, Events: []api.EventType{api.EventTypeMessageSent}})
+			if code := api.CodeOf(err); code != want {
+				t.Errorf("%s: %v, want %q", url, err, want)
+			}
+		}
+	})
+}
+
 func TestDevRefusesAnOldSample(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -17,7 +17,7 @@ import (
 	"github.com/pombal-api/pombal/pkg/api"
 )
 
-func nearby(cfg *app.Config) { cfg.PrivateNetwork = true }
+func nearby(cfg *app.Config) { cfg.Loopback = true }
 
 // What happens to an instance reaches its own webhook and the account's, signed, and the list tells the same.
 func TestEventsReachWebhooks(t *testing.T) {

@@ -188,7 +188,7 @@ func TestWebhooks_BadInput(t *testing.T) {
 // A test event goes out at once, signed, and its result comes back.
 func TestWebhooks_Test(t *testing.T) {
 	t.Parallel()
-	s := apitest.Start(t, testkit.Engines()[0], func(cfg *app.Config) { cfg.PrivateNetwork = true })
+	s := apitest.Start(t, testkit.Engines()[0], func(cfg *app.Config) { cfg.Loopback = true })
 	tenant := s.NewTenant(t)
 	c, receiver := bearer(t, s, tenant.Key), apitest.NewReceiver(t)
 	var made hook
@@ -225,7 +225,7 @@ func TestWebhooks_Test(t *testing.T) {
 // A test event has what a real one has, and says the same outside and inside.
 func TestWebhooks_TestEventsAreComplete(t *testing.T) {
 	t.Parallel()
-	s := apitest.Start(t, testkit.Engines()[0], func(cfg *app.Config) { cfg.PrivateNetwork = true })
+	s := apitest.Start(t, testkit.Engines()[0], func(cfg *app.Config) { cfg.Loopback = true })
 	tenant := s.NewTenant(t)
 	c, receiver, in := bearer(t, s, tenant.Key), apitest.NewReceiver(t), tenant.NewInstance(t, "one")
 	message := "messageId instanceId chatId to status timestamp metadata"
@@ -270,7 +270,7 @@ func TestWebhookSecrets_WhoseServerDies(t *testing.T) {
 		t.Run(engine.Name, func(t *testing.T) {
 			t.Parallel()
 			db := apitest.NewDatabase(t, engine)
-			s := apitest.StartOn(t, db, func(cfg *app.Config) { cfg.PrivateNetwork = true })
+			s := apitest.StartOn(t, db, func(cfg *app.Config) { cfg.Loopback = true })
 			c, receiver := bearer(t, s, s.NewTenant(t).Key), apitest.NewReceiver(t)
 			_, lapse := amnesia(t, db)
 			twice := func(path, body string) (first, last hook) {

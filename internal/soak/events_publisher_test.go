@@ -70,7 +70,7 @@ func runPublisher(text string) (code int) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	cfg := apitest.Config(db)
-	cfg.PrivateNetwork = true
+	cfg.Loopback = true
 	cfg.AccountStreams = 10_000 // all are of one account
 	node, err := app.Open(ctx, cfg, os.Stderr)
 	if err == nil {
