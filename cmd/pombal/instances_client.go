@@ -23,7 +23,7 @@ const defaultURL = "http://127.0.0.1:8080"
 // clientFlags are what every command needs that calls the API.
 type clientFlags struct {
 	URL     string `env:"POMBAL_URL" help:"Where the API is: by default where the dev of --data-dir runs, or else http://127.0.0.1:8080." placeholder:"URL"`
-	APIKey  string `env:"POMBAL_API_KEY" help:"A key for it; by default that of the sample in --data-dir." placeholder:"KEY"`
+	APIKey  string `env:"POMBAL_API_KEY" help:"A key for it; by default, for the dev of --data-dir only, that of its sample." placeholder:"KEY"`
 	Account string `help:"The child account to act on, with the key of a partner." placeholder:"acct_…"`
 	DataDir string `default:"./.pombal" help:"The data directory of a running dev."`
 }
@@ -39,7 +39,7 @@ func (f *clientFlags) with(ctx context.Context, s streams, do func(*api.Client) 
 		if sample.APIKey == "" {
 			return fmt.Errorf("there is no API key: set POMBAL_API_KEY or give --api-key (no dev runs in %s whose key could be used)", f.DataDir)
 		}
-		if !isLocal(base) {
+		if !sameServer(base, running.URL) {
 			return fmt.Errorf("there is no API key for %s: set POMBAL_API_KEY or give --api-key", base)
 		}
 		key = sample.APIKey
@@ -60,10 +60,19 @@ func (f *clientFlags) with(ctx context.Context, s streams, do func(*api.Client) 
 	return reached(base, do(client))
 }
 
-// isLocal reports whether a URL is of this machine: the sample's key is nobody else's business.
-func isLocal(base string) bool {
+// sameServer reports whether a URL leads to the dev that runs at another one: the sample's key is nobody else's business.
+func sameServer(base, dev string) bool {
 	u, err := url.Parse(base)
-	return err == nil && (u.Hostname() == "localhost" || net.ParseIP(u.Hostname()).IsLoopback())
+	v, devErr := url.Parse(dev)
+	if err != nil || devErr != nil {
+		return false
+	}
+	return u.Scheme == v.Scheme && (u.Host == v.Host || u.Port() == v.Port() && isLocal(u) && isLocal(v))
+}
+
+// isLocal reports whether a URL is of this machine.
+func isLocal(u *url.URL) bool {
+	return u.Hostname() == "localhost" || net.ParseIP(u.Hostname()).IsLoopback()
 }
 
 // reached says what to do about a server that is not there.

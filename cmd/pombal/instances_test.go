@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -181,8 +182,8 @@ func TestInstancesNeedAServerAndAKey(t *testing.T) {
 	b.refuse(t, []string{"instances", "list", "--api-key", b.Key + "x"}, "invalid_api_key")
 	b.refuse(t, []string{"instances", "list", "--api-key", b.NewKey(t, "messages:read")}, "insufficient_permissions")
 	b.refuse(t, []string{"instances", "list", "--url", "http://pombal.example.com"}, "no API key for http://pombal.example.com", "POMBAL_API_KEY")
-	b.refuse(t, []string{"instances", "list", "--url", "ftp://127.0.0.1"}, "must look like")
-	b.refuse(t, []string{"instances", "list", "--url", "http://127.0.0.1:1"}, "http://127.0.0.1:1 cannot be reached", "POMBAL_URL")
+	b.refuse(t, []string{"instances", "list", "--url", "ftp://127.0.0.1", "--api-key", b.Key}, "must look like")
+	b.refuse(t, []string{"instances", "list", "--url", "http://127.0.0.1:1", "--api-key", b.Key}, "http://127.0.0.1:1 cannot be reached", "POMBAL_URL")
 	_, _, err = runHere(t.Context(), "instances", "list", "--data-dir", t.TempDir())
 	checkError(t, "without dev", err, "no API key", "POMBAL_API_KEY")
 	broken := t.TempDir()
@@ -191,6 +192,33 @@ func TestInstancesNeedAServerAndAKey(t *testing.T) {
 	}
 	_, _, err = runHere(t.Context(), "instances", "list", "--data-dir", broken)
 	checkError(t, "a broken directory", err, broken, "cannot be read")
+}
+
+// The key of dev's sample goes to that dev, and nowhere else.
+func TestTheSamplesKeyStaysAtHome(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		t.Errorf("another server was sent %q", r.Header)
+	}))
+	t.Cleanup(other.Close)
+	for _, args := range [][]string{{"instances", "list"}, {"events", "tail"}, {"webhooks", "list"}} {
+		b.refuse(t, append(args, "--url", other.URL), "no API key for "+other.URL, "POMBAL_API_KEY")
+	}
+	at := strings.Replace(b.Server.URL, "127.0.0.1", "localhost", 1)
+	b.must(t, "instances", "list", "--url", at)
+	for base, want := range map[string]bool{
+		"http://127.0.0.1:8080": true, "http://localhost:8080/v1": true, "http://[::1]:8080": true, "http://10.1.2.3:8080": false,
+		"https://127.0.0.1:8080": false, "http://127.0.0.1": false, "http://127.0.0.1:8081": false, "http://127.0.0.1.example.com:8080": false,
+		"http://localhost.example.com:8080": false, "%": false,
+	} {
+		if sameServer(base, "http://127.0.0.1:8080") != want {
+			t.Errorf("%s is the dev at http://127.0.0.1:8080: %v, want %v", base, !want, want)
+		}
+	}
+	if !sameServer("http://10.1.2.3:8080", "http://10.1.2.3:8080") || sameServer("http://127.0.0.1:8080", "http://10.1.2.3:8080") {
+		t.Error("a dev on a network is at its own address only")
+	}
 }
 
 func TestInstancesOfAChild(t *testing.T) {

@@ -15,7 +15,7 @@ type webhooksCmd struct {
 	Create createWebhookCmd  `cmd:"" help:"Create one and print its id and its secret, which is shown this once."`
 	Delete deleteWebhookCmd  `cmd:"" help:"Delete one."`
 	Logs   webhookLogsCmd    `cmd:"" help:"List the deliveries of one, newest first, or show one of them."`
-	Replay replayWebhookCmd  `cmd:"" help:"Deliver events again: one, or all that failed since a time."`
+	Replay replayWebhookCmd  `cmd:"" help:"Deliver events again: one (--delivery), or all that failed since a time (--since)."`
 	Test   testWebhookCmd    `cmd:"" help:"Send a made-up event and show what the receiver answers."`
 }
 

@@ -10,8 +10,10 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"strings"
 	"time"
 
+	"github.com/pombal-api/pombal/internal/domain"
 	"github.com/pombal-api/pombal/internal/webhook"
 	"github.com/pombal-api/pombal/pkg/api"
 )
@@ -35,6 +37,14 @@ const (
 	maxAnswer = 16 << 10
 )
 
+// Help says what becomes of events that the receiver does not take.
+func (*listenWebhooksCmd) Help() string {
+	return "Events go to the receiver one after the other, in their order. Any answer ends an event, also a refusal such as 400 or 500: " +
+		"it is shown, and the next event follows. When there is no answer in time, or nobody to give one, the event is sent again " +
+		"after 0.5, 1, 2 and 4 seconds, and then given up. Nothing is kept in the log of a webhook: " +
+		"begin again behind an earlier event with --after."
+}
+
 var secretForm = regexp.MustCompile(`^[!-~]{16,255}$`)
 
 // Run forwards the events, one after the other, in their order.
@@ -48,6 +58,14 @@ func (c *listenWebhooksCmd) Run(ctx context.Context, s streams) error {
 	}
 	if !secretForm.MatchString(c.Secret) {
 		return fmt.Errorf("--secret must have 16 to 255 visible ASCII characters")
+	}
+	if c.Timeout <= 0 {
+		return fmt.Errorf("--timeout %v must be longer than that, such as 5s", c.Timeout)
+	}
+	for _, name := range c.Events { // before anything is printed that looks as if all were well
+		if _, unknown := domain.ParseEvents([]string{name}); unknown == name {
+			return fmt.Errorf("--events %q is no event; there are %s", name, strings.Join(domain.EveryEvent.Names(), ", "))
+		}
 	}
 	transport := &http.Transport{DisableCompression: true} // as when webhooks are delivered
 	defer transport.CloseIdleConnections()

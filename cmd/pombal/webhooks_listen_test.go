@@ -75,10 +75,20 @@ func TestWebhooksListen_Refuses(t *testing.T) {
 		{[]string{"--forward", "ftp://localhost/x"}, "--forward"},
 		{[]string{"--forward", "http://localhost/x", "--secret", "short"}, "--secret"},
 		{[]string{"--forward", "http://localhost/x", "--secret", "with a space in it"}, "--secret"},
+		{[]string{"--forward", "http://localhost/x", "--timeout", "0s"}, "--timeout"},
+		{[]string{"--forward", "http://localhost/x", "--timeout", "-1s"}, "--timeout"},
+		{[]string{"--forward", "http://localhost/x", "--events", "message.sent,nope"}, `"nope" is no event; there are message.received, `},
 		{nil, "--forward"},
 	} {
-		_, _, err := runHere(t.Context(), append([]string{"webhooks", "listen", "--data-dir", t.TempDir()}, tt.args...)...)
+		out, _, err := runHere(t.Context(), append([]string{"webhooks", "listen", "--url", "http://127.0.0.1:1", "--api-key", "x", "--data-dir", t.TempDir()}, tt.args...)...)
 		checkError(t, strings.Join(tt.args, " "), err, tt.text)
+		if out != "" {
+			t.Errorf("%s: it prints %q first", strings.Join(tt.args, " "), out)
+		}
+	}
+	help, _, err := runHere(t.Context(), "webhooks", "listen", "--help")
+	if err != nil || !strings.Contains(help, "a refusal such as 400 or 500") {
+		t.Errorf("help does not say what becomes of refused events (%v):\n%s", err, help)
 	}
 }
 

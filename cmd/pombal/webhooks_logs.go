@@ -88,8 +88,16 @@ func (c *webhookLogsCmd) show(ctx context.Context, s streams, client *api.Client
 type replayWebhookCmd struct {
 	clientFlags `embed:""`
 	webhookArg  `embed:""`
-	Delivery    string `xor:"what" required:"" help:"This delivery, whatever became of it." placeholder:"log_…"`
-	Since       string `xor:"what" required:"" help:"All whose latest attempt failed, of events since this time: RFC 3339, or so long ago, such as 2h." placeholder:"TIME"`
+	Delivery    string `xor:"what" help:"Either this delivery, whatever became of it," placeholder:"log_…"`
+	Since       string `xor:"what" help:"or all whose latest attempt failed, of events since this time: RFC 3339, or so long ago, such as 2h." placeholder:"TIME"`
+}
+
+// Validate refuses a call that says nothing of what to replay. A tag that did would show both flags as required.
+func (c *replayWebhookCmd) Validate() error {
+	if c.Delivery == "" && c.Since == "" {
+		return errors.New("give --delivery or --since")
+	}
+	return nil
 }
 
 // Run puts deliveries back to where they wait for an attempt.

@@ -109,6 +109,19 @@ func TestWebhooksLogsAndReplay(t *testing.T) {
 	b.refuse(t, []string{"webhooks", "logs", made.ID, "--status", "odd"}, "--status")
 }
 
+// One of two flags is needed, so that neither is shown as required.
+func TestWebhooksReplay_Help(t *testing.T) {
+	t.Parallel()
+	help, _, err := runHere(t.Context(), "webhooks", "replay", "--help")
+	if usage, _, _ := strings.Cut(help, "\n"); err != nil || usage != "Usage: pombal webhooks replay <webhook> [flags]" {
+		t.Errorf("usage %q (%v)", usage, err)
+	}
+	for args, want := range map[string]string{"": "give --delivery or --since", "--delivery log_1 --since 1h": "can't be used together"} {
+		_, _, err = runHere(t.Context(), append([]string{"webhooks", "replay", "wh_1"}, strings.Fields(args)...)...)
+		checkError(t, args, err, want)
+	}
+}
+
 func TestParseSince(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 2, 3, 12, 0, 0, 0, time.UTC)
