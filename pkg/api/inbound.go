@@ -9,7 +9,8 @@ import (
 const inboundPath = webhooksPath + "/inbound"
 
 // InboundService holds the calls about inbound webhooks: URLs through which
-// programs without a key send messages. Reach it as Client.Webhooks.Inbound.
+// programs without a key are to send messages, which is not available yet.
+// Reach it as Client.Webhooks.Inbound.
 type InboundService struct{ client *Client }
 
 // List returns one page of inbound webhooks, without their URLs.

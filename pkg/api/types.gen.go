@@ -374,7 +374,8 @@ type CreateInstance struct {
 	// Name Its name, 1 to 100 characters without control characters, counted without spaces around it.
 	Name string `json:"name" validate:"required,min=1,max=100,nocontrol"`
 
-	// WebhookURL A public http or https address that gets the events of this instance.
+	// WebhookURL A public http or https address that gets the events of this instance. For the secret that signs them, find the entry with
+	// `ofInstance: true` in `GET /v1/webhooks` and rotate its secret.
 	WebhookURL *string `json:"webhookUrl,omitempty" nullable:"true" validate:"omitnil,max=2048,http_url"`
 
 	// WebhookEvents Which events `webhookUrl` gets. All eight if absent, none if empty.
@@ -444,7 +445,8 @@ type CursorPagination struct {
 	NextCursor *string `json:"nextCursor"`
 }
 
-// DeliveryState Whether it waits for an attempt, was delivered, or has been given up.
+// DeliveryState Whether it waits for an attempt, was delivered, or has been given up (`exhausted`): after the last attempt, after 410, or because the
+// webhook was disabled.
 type DeliveryState string
 
 // DeliveryStatus The result of the latest attempt; `pending` before the first.
@@ -615,7 +617,7 @@ type EvolutionInstanceStatus string
 // EvolutionInstanceIntegration How it reaches WhatsApp: `WHATSAPP-BAILEYS` as a linked device, `WHATSAPP-BUSINESS` through Meta's Cloud API.
 type EvolutionInstanceIntegration string
 
-// InboundWebhook A URL that sends messages from an instance.
+// InboundWebhook A URL that is to send messages from an instance, which is not available yet.
 type InboundWebhook struct {
 	// ID The id of an inbound webhook. It is no secret.
 	ID InboundWebhookID `json:"id"`
@@ -639,7 +641,7 @@ type InboundWebhookID = string
 // InboundWebhookPage A page of inbound webhooks.
 type InboundWebhookPage = Page[InboundWebhook]
 
-// InboundWebhookWithURL A URL that sends messages from an instance.
+// InboundWebhookWithURL A URL that is to send messages from an instance, which is not available yet.
 type InboundWebhookWithURL struct {
 	// ID The id of an inbound webhook. It is no secret.
 	ID InboundWebhookID `json:"id"`
@@ -693,7 +695,8 @@ type Instance struct {
 	// LastSeenAt When it was last seen online. `null` until the first time.
 	LastSeenAt *Time `json:"lastSeenAt"`
 
-	// WebhookURL The address that gets its events. `null` if there is none.
+	// WebhookURL The address that gets its events. `null` if there is none. The secret that signs them is that of the entry with
+	// `ofInstance: true` and this instance's id in `GET /v1/webhooks`; rotate it to be shown one.
 	WebhookURL *string `json:"webhookUrl"`
 
 	// WebhookEvents Which events `webhookUrl` gets.
@@ -953,7 +956,7 @@ type ReplaceWebhook struct {
 	// TimeoutSeconds How long the receiver may take to answer.
 	TimeoutSeconds int `json:"timeoutSeconds,omitzero" validate:"min=5,max=30"`
 
-	// Status Whether a webhook gets events.
+	// Status Whether a webhook gets events. What happens while it is disabled is kept in its log, and can be replayed once it is active.
 	Status WebhookStatus `json:"status,omitzero" validate:"oneof=active disabled"`
 }
 
@@ -1050,7 +1053,8 @@ type UpdateInstance struct {
 	// Name The new name, 1 to 100 characters without control characters, counted without spaces around it.
 	Name *string `json:"name,omitempty" validate:"omitnil,min=1,max=100,nocontrol"`
 
-	// WebhookURL A public http or https address that gets the events of this instance. `null` clears it.
+	// WebhookURL A public http or https address that gets the events of this instance. `null` clears it. For the secret that signs them, find
+	// the entry with `ofInstance: true` in `GET /v1/webhooks` and rotate its secret.
 	WebhookURL Patch[string] `json:"webhookUrl,omitzero" validate:"omitnil,max=2048,http_url"`
 
 	// WebhookEvents Which events `webhookUrl` gets, in place of those before.
@@ -1089,7 +1093,7 @@ type UpdateWebhook struct {
 	// TimeoutSeconds How long the receiver may take to answer.
 	TimeoutSeconds *int `json:"timeoutSeconds,omitempty" validate:"omitnil,min=5,max=30"`
 
-	// Status Whether a webhook gets events.
+	// Status Whether a webhook gets events. What happens while it is disabled is kept in its log, and can be replayed once it is active.
 	Status *WebhookStatus `json:"status,omitempty" validate:"omitnil,oneof=active disabled"`
 }
 
@@ -1110,7 +1114,7 @@ type Webhook struct {
 	// Events Which events it gets.
 	Events []EventType `json:"events"`
 
-	// Status Whether a webhook gets events.
+	// Status Whether a webhook gets events. What happens while it is disabled is kept in its log, and can be replayed once it is active.
 	Status WebhookStatus `json:"status"`
 
 	// DisabledReason Why it is disabled: by you (`by_owner`), because the receiver answered 410 (`gone`), or after five days of failures
@@ -1189,7 +1193,8 @@ type WebhookLog struct {
 	// Status The result of the latest attempt; `pending` before the first.
 	Status DeliveryStatus `json:"status"`
 
-	// State Whether it waits for an attempt, was delivered, or has been given up.
+	// State Whether it waits for an attempt, was delivered, or has been given up (`exhausted`): after the last attempt, after 410, or because the
+	// webhook was disabled.
 	State DeliveryState `json:"state"`
 
 	// StatusCode What the receiver answered. `null` without an answer.
@@ -1201,7 +1206,8 @@ type WebhookLog struct {
 	// Error Why the latest attempt failed, for people. `null` if it did not.
 	Error *string `json:"error"`
 
-	// Failure The same for programs. More values may be added.
+	// Failure The same for programs: `status` (no 2xx), `redirect`, `timeout`, `connection_failed`, `name_not_found`, `tls`, `blocked_address`,
+	// `invalid_answer` (no HTTP), or `webhook_disabled` when it was disabled before the event could be delivered. More may be added.
 	Failure *string `json:"failure"`
 
 	// RetryCount How many attempts followed the first.
@@ -1232,7 +1238,8 @@ type WebhookLogDetail struct {
 	// Status The result of the latest attempt; `pending` before the first.
 	Status DeliveryStatus `json:"status"`
 
-	// State Whether it waits for an attempt, was delivered, or has been given up.
+	// State Whether it waits for an attempt, was delivered, or has been given up (`exhausted`): after the last attempt, after 410, or because the
+	// webhook was disabled.
 	State DeliveryState `json:"state"`
 
 	// StatusCode What the receiver answered. `null` without an answer.
@@ -1244,7 +1251,8 @@ type WebhookLogDetail struct {
 	// Error Why the latest attempt failed, for people. `null` if it did not.
 	Error *string `json:"error"`
 
-	// Failure The same for programs. More values may be added.
+	// Failure The same for programs: `status` (no 2xx), `redirect`, `timeout`, `connection_failed`, `name_not_found`, `tls`, `blocked_address`,
+	// `invalid_answer` (no HTTP), or `webhook_disabled` when it was disabled before the event could be delivered. More may be added.
 	Failure *string `json:"failure"`
 
 	// RetryCount How many attempts followed the first.
@@ -1281,7 +1289,7 @@ type WebhookReplay struct {
 // WebhookReplayEnvelope How much is replayed.
 type WebhookReplayEnvelope = Envelope[WebhookReplay]
 
-// WebhookStatus Whether a webhook gets events.
+// WebhookStatus Whether a webhook gets events. What happens while it is disabled is kept in its log, and can be replayed once it is active.
 type WebhookStatus string
 
 // WebhookTestEnvelope What became of a test event.
@@ -1325,7 +1333,7 @@ type WebhookWithSecret struct {
 	// Events Which events it gets.
 	Events []EventType `json:"events"`
 
-	// Status Whether a webhook gets events.
+	// Status Whether a webhook gets events. What happens while it is disabled is kept in its log, and can be replayed once it is active.
 	Status WebhookStatus `json:"status"`
 
 	// DisabledReason Why it is disabled: by you (`by_owner`), because the receiver answered 410 (`gone`), or after five days of failures

@@ -12,7 +12,7 @@ const webhooksPath = "/v1/webhooks"
 
 // WebhookService holds the calls about webhooks. Reach it as Client.Webhooks.
 type WebhookService struct {
-	// Inbound are URLs through which other programs send messages.
+	// Inbound are URLs through which other programs are to send messages.
 	Inbound *InboundService
 
 	client *Client

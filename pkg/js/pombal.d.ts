@@ -377,7 +377,7 @@ export interface InboundWebhook {
   createdAt: Timestamp;
 }
 
-/** An inbound webhook with its URL, which is shown this once: whoever has it can send. */
+/** An inbound webhook with its URL, which is shown this once. Sending through it is not available yet. */
 export interface InboundWebhookWithUrl extends InboundWebhook {
   url: string;
 }
