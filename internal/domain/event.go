@@ -71,6 +71,12 @@ type Event struct {
 	Data []byte
 }
 
+// EventPlace is the place of an event in its account. The zero one is before the first.
+type EventPlace struct {
+	Position int64
+	ID       ID
+}
+
 // EventFilter narrows a list of events. Its zero value matches all.
 type EventFilter struct {
 	Types     EventSet // 0 for all

@@ -54,7 +54,8 @@ func newEventHub(deps *Deps, limit int) *eventHub {
 			if err != nil {
 				return nil, err
 			}
-			return account.Events(ctx, after, limit, domain.EventFilter{})
+			events, _, err := account.Events(ctx, after, limit, domain.EventFilter{})
+			return events, err
 		},
 	}
 }

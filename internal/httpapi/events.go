@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/pombal-api/pombal/internal/domain"
 	"github.com/pombal-api/pombal/pkg/api"
@@ -11,11 +12,16 @@ import (
 
 // EventStore is what has happened in an account.
 type EventStore interface {
-	// Events returns at most limit events behind a position, in their order.
-	Events(ctx context.Context, after int64, limit int, f domain.EventFilter) ([]domain.Event, error)
+	// Events returns at most limit events behind a position, in their order, and the last event that it has looked at,
+	// the zero place for none. With a filter there may be more behind that though there are fewer than limit.
+	Events(ctx context.Context, after int64, limit int, f domain.EventFilter) (found []domain.Event, seen domain.EventPlace, err error)
 	// EventPosition finds an event. CodeEventNotFound when the account has none with the id (any more).
 	EventPosition(ctx context.Context, id domain.ID) (int64, error)
 }
+
+// listPatience is how long a page looks for what its filter lets through: the next one goes on, so that a client gets on
+// in an account of any size.
+const listPatience = 2 * time.Second
 
 type listEventsRequest struct {
 	Query api.ListEventsParams `in:"query"`
@@ -35,32 +41,49 @@ func (s *Server) listEvents(ctx context.Context, p *domain.Principal, req *listE
 	if err != nil {
 		return api.EventPage{}, err
 	}
-	var latest int64
-	var latestID domain.ID
-	if filter.Types != 0 || filter.Instances != nil {
-		if latest, latestID, err = s.latestEvent(ctx, p.Account.ID, account); err != nil {
-			return api.EventPage{}, err
-		}
-	}
-	events, err := account.Events(ctx, after, q.Limit+1, filter)
+	events, seen, more, err := s.findEvents(ctx, p.Account.ID, account, after, q.Limit+1, filter)
 	if err != nil {
 		return api.EventPage{}, err
 	}
-	out := api.EventPage{Success: true, Pagination: api.CursorPagination{HasMore: len(events) > q.Limit, NextCursor: q.After}}
-	events = events[:min(len(events), q.Limit)]
+	out := api.EventPage{Success: true, Pagination: api.CursorPagination{HasMore: more, NextCursor: q.After}}
+	if len(events) > q.Limit {
+		events = events[:q.Limit]
+		out.Pagination.HasMore, seen.ID = true, events[q.Limit-1].ID
+	}
 	out.Data = make([]api.Event, len(events))
 	for i := range events {
 		out.Data[i] = presentEvent(&events[i])
 	}
-	seen := after
-	if n := len(events); n > 0 {
-		seen, out.Pagination.NextCursor = events[n-1].Position, &out.Data[n-1].ID
-	}
-	// Who reads what a filter leaves goes on behind the latest event, rather than to look through the same ones again.
-	if !out.Pagination.HasMore && latest > seen && !latestID.IsZero() {
-		out.Pagination.NextCursor = new(latestID.Prefixed(domain.PrefixEvent))
+	// Who reads what a filter leaves goes on behind what was looked at, rather than to look through the same ones again.
+	if !seen.ID.IsZero() {
+		out.Pagination.NextCursor = new(seen.ID.Prefixed(domain.PrefixEvent))
 	}
 	return out, nil
+}
+
+// findEvents looks for events behind a position, until there are limit or it has taken long enough. seen is the last one
+// that it has looked at; more is whether it has left any.
+func (s *Server) findEvents(ctx context.Context, id domain.ID, account EventStore, after int64, limit int, f domain.EventFilter) (
+	found []domain.Event, seen domain.EventPlace, more bool, err error,
+) {
+	var latest int64 // of now, so that it comes to an end where events come faster than it looks at them
+	if f.Types != 0 || f.Instances != nil {
+		heads, err := s.deps.EventHeads(ctx, []domain.ID{id})
+		if err != nil {
+			return nil, seen, false, err
+		}
+		latest = heads[id]
+	}
+	for until := s.now().Add(listPatience); ; {
+		some, last, err := account.Events(ctx, after, limit-len(found), f)
+		if err != nil || last.Position == 0 {
+			return found, seen, false, err
+		}
+		found, seen, after = append(found, some...), last, last.Position
+		if more = after < latest; !more || len(found) == limit || !s.now().Before(until) {
+			return found, seen, more, nil
+		}
+	}
 }
 
 // latestEvent returns the place and the id of the latest event of an account; 0 for none.
@@ -69,7 +92,7 @@ func (s *Server) latestEvent(ctx context.Context, id domain.ID, account EventSto
 	if position = heads[id]; err != nil || position == 0 {
 		return position, event, err
 	}
-	last, err := account.Events(ctx, position-1, 1, domain.EventFilter{})
+	last, _, err := account.Events(ctx, position-1, 1, domain.EventFilter{})
 	if len(last) > 0 {
 		event = last[0].ID
 	}

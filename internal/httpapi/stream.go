@@ -180,7 +180,8 @@ func (st *stream) forward(ctx context.Context) (<-chan struct{}, bool) {
 func (st *stream) read(ctx context.Context) ([]domain.Event, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), st.s.cfg.RequestTimeout)
 	defer cancel()
-	return st.store.Events(ctx, st.position, readBatch, domain.EventFilter{})
+	events, _, err := st.store.Events(ctx, st.position, readBatch, domain.EventFilter{})
+	return events, err
 }
 
 // sendEvents sends those events that the client wants.

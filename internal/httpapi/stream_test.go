@@ -58,8 +58,9 @@ func TestStream_SendsPieceByPiece(t *testing.T) {
 // readEvents is an EventStore that only reads.
 type readEvents func(after int64) ([]domain.Event, error)
 
-func (f readEvents) Events(_ context.Context, after int64, _ int, _ domain.EventFilter) ([]domain.Event, error) {
-	return f(after)
+func (f readEvents) Events(_ context.Context, after int64, _ int, _ domain.EventFilter) ([]domain.Event, domain.EventPlace, error) {
+	events, err := f(after)
+	return events, domain.EventPlace{}, err
 }
 
 func (readEvents) EventPosition(context.Context, domain.ID) (int64, error) {

@@ -2,10 +2,10 @@ package store
 
 import (
 	"context"
-	"errors"
 	"slices"
 
 	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
 
 	"github.com/pombal-api/pombal/internal/domain"
 )
@@ -43,40 +43,58 @@ func (headRow) TableName() string { return "event_heads" }
 // eventWindow is how many events a statement looks through that has no index for its filter.
 const eventWindow = 20_000
 
-// Events returns at most limit events after a position that pass a filter, in the order of their positions.
-// Who goes on after the last of them misses none, however events are added meanwhile.
-func (a *Account) Events(ctx context.Context, after int64, limit int, f domain.EventFilter) ([]domain.Event, error) {
-	return load(ctx, a.s, a.wall(), func(sc scope) ([]domain.Event, error) {
-		if f.Instances != nil && len(f.Instances) == 0 {
-			return nil, nil
+// Events returns at most limit events after a position that pass a filter, in the order of their positions, and the
+// last event that was looked at: none before it is left out, and who goes on after it misses none, however events are
+// added meanwhile. It is the zero place where there are none after the position. With a filter there may be more behind
+// it though there are fewer than limit: no call takes long, however few pass.
+func (a *Account) Events(ctx context.Context, after int64, limit int, f domain.EventFilter) (found []domain.Event, seen domain.EventPlace, err error) {
+	filtered := f.Types != 0 || f.Instances != nil
+	err = a.s.read(ctx, a.wall(), func(sc scope) (err error) {
+		query := a.s.eventsAfter(sc, after, f)
+		if filtered {
+			// What is added from now on is behind it.
+			nobodys := f.Instances != nil && len(f.Instances) == 0
+			if seen, err = a.s.windowEnd(sc, after, f); err != nil || seen.Position == 0 || nobodys {
+				return err
+			}
+			query = query.Where(lte("position", seen.Position))
 		}
-		ofOne := len(f.Instances) == 1 && a.s.pool != nil // which PostgreSQL has an index for
-		if ofOne || f.Types == 0 && f.Instances == nil {
-			return readEvents(a.s.eventsAfter(sc, after, f), limit)
-		}
-		return a.s.searchEvents(sc, after, limit, f)
+		var rows []eventRow
+		err = query.Limit(limit).Find(&rows).Error
+		found = listOf(rows, (*eventRow).domain)
+		return err
 	})
+	if err != nil {
+		return nil, domain.EventPlace{}, err
+	}
+	if n := len(found); n > 0 && (n == limit || !filtered) {
+		seen = domain.EventPlace{Position: found[n-1].Position, ID: found[n-1].ID}
+	}
+	return found, seen, nil
 }
 
-// searchEvents looks for events window by window, so that no statement takes long however few there are.
-func (s *Store) searchEvents(sc scope, after int64, limit int, f domain.EventFilter) (found []domain.Event, err error) {
-	var head headRow
-	err = sc.rows(&head).Where(eq("instance_id", uid(sc.wall.account))).Take(&head).Error
-	if errors.Is(err, gorm.ErrRecordNotFound) {
-		return nil, nil
-	}
-	for err == nil && len(found) < limit && after < head.Last {
-		var next []eventRow // positions may begin late: the sweep removes the oldest
-		err = s.eventsAfter(sc, after, domain.EventFilter{}).Select("position").Limit(1).Find(&next).Error
-		if err != nil || len(next) == 0 {
-			break
+// windowEnd returns the last event after a position that one statement looks through.
+func (s *Store) windowEnd(sc scope, after int64, f domain.EventFilter) (domain.EventPlace, error) {
+	query := latestEvents(sc, after)
+	if indexed := s.pool != nil && len(f.Instances) == 1 && f.Types == 0; !indexed {
+		var first []eventRow // positions may begin late: the sweep removes the oldest
+		err := s.eventsAfter(sc, after, domain.EventFilter{}).Select("position").Limit(1).Find(&first).Error
+		if err != nil || len(first) == 0 {
+			return domain.EventPlace{}, err
 		}
-		end := next[0].Position + eventWindow
-		var some []domain.Event
-		some, err = readEvents(s.eventsAfter(sc, after, f).Where(lte("position", end)), limit-len(found))
-		found, after = append(found, some...), end
+		query = query.Where(lte("position", first[0].Position+s.eventWindow-1))
 	}
-	return found, err
+	var last []eventRow
+	if err := query.Limit(1).Find(&last).Error; err != nil || len(last) == 0 {
+		return domain.EventPlace{}, err
+	}
+	return domain.EventPlace{Position: last[0].Position, ID: domain.ID(last[0].ID)}, nil
+}
+
+// latestEvents are the places of the events after a position, the latest first.
+func latestEvents(sc scope, after int64) *gorm.DB {
+	latest := clause.OrderBy{Columns: []clause.OrderByColumn{{Column: clause.Column{Name: "position"}, Desc: true}}}
+	return sc.rows(&eventRow{}).Where(condition{"position > ?", []any{after}}).Select("position", "id").Clauses(latest)
 }
 
 func (s *Store) eventsAfter(sc scope, after int64, f domain.EventFilter) *gorm.DB {
@@ -91,12 +109,6 @@ func (s *Store) eventsAfter(sc scope, after int64, f domain.EventFilter) *gorm.D
 		query = query.Where(s.oneOf("instance_id", listOf(f.Instances, func(id *domain.ID) uid { return uid(*id) })))
 	}
 	return query
-}
-
-func readEvents(query *gorm.DB, limit int) ([]domain.Event, error) {
-	var rows []eventRow
-	err := query.Limit(limit).Find(&rows).Error
-	return listOf(rows, (*eventRow).domain), err
 }
 
 // EventPosition returns the place of an event in its account. CodeEventNotFound for an id that names none, or none

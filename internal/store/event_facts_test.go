@@ -188,8 +188,8 @@ func TestEvents_Sweep(t *testing.T) {
 		same(t, "and of attempts", countRows(t, f, "delivery_attempts"), 0)
 		publishAll(t, f.other, domain.Event{Type: 1, Data: []byte("{}")})
 		same(t, "the other's former latest", must[int](t)(f.Sweep(ctx)), 1)
-		found := must[[]domain.Event](t)(f.mine.Events(ctx, 0, 10, domain.EventFilter{Types: domain.EventWebhookFailing}))
-		same(t, "found behind what is gone", found, fresh[1:])
+		news := found(t, f.mine, 0, 10, domain.EventFilter{Types: domain.EventWebhookFailing})
+		same(t, "found behind what is gone", news, fresh[1:])
 	})
 }
 

@@ -41,9 +41,14 @@ func plannedEvents(t *testing.T, f wallFixture) []plannedText {
 	list := []plannedText{
 		{"after a position", text(func(sc scope) *gorm.DB { return f.s.eventsAfter(sc, 1, domain.EventFilter{}).Limit(9) }),
 			[]string{"Index Scan using events_pkey"}, []string{"events_in_order (account_id=? AND position>?)"}},
+		{"the latest", text(func(sc scope) *gorm.DB { return latestEvents(sc, 1).Where(lte("position", 9)).Limit(1) }),
+			[]string{"Index Scan Backward using events_pkey"}, []string{"events_in_order (account_id=? AND position>? AND position<?)"}},
 		{"of an instance", text(func(sc scope) *gorm.DB {
-			return f.s.eventsAfter(sc, 1, domain.EventFilter{Instances: one, Types: 1}).Limit(9)
-		}), []string{"Index Scan using events_of_instance"}, []string{"events_in_order (account_id=? AND position>?)"}},
+			return f.s.eventsAfter(sc, 1, domain.EventFilter{Instances: one}).Where(lte("position", 9)).Limit(9)
+		}), []string{"Index Scan using events_of_instance"}, []string{"events_in_order (account_id=? AND position>? AND position<?)"}},
+		{"of an instance in a window", text(func(sc scope) *gorm.DB {
+			return f.s.eventsAfter(sc, 1, domain.EventFilter{Instances: one, Types: 1}).Where(lte("position", 9)).Limit(9)
+		}), []string{"events_"}, []string{"events_in_order (account_id=? AND position>? AND position<?)"}},
 		{"in a window", text(func(sc scope) *gorm.DB {
 			return f.s.eventsAfter(sc, 1, domain.EventFilter{Instances: two, Types: 1}).Where(lte("position", 9)).Limit(9)
 		}), []string{"events_"}, []string{"INDEX "}},

@@ -12,7 +12,7 @@ import (
 )
 
 // While many publish, some of whose transactions are undone, a reader that goes on after what it has seen misses
-// nothing, and sequences have no gaps.
+// nothing, with a filter neither, and sequences have no gaps.
 func TestEvents_ConcurrentWritersAndReaders(t *testing.T) {
 	t.Parallel()
 	for _, engine := range testkit.Engines() {
@@ -31,16 +31,18 @@ func TestEvents_ConcurrentWritersAndReaders(t *testing.T) {
 					}
 				})
 			}
-			counts := make([]int64, 3)
-			for i := range counts {
-				readers.Go(func() { counts[i] = tail(t, f, &done, &published) })
+			f.s.eventWindow = 5
+			filters := []domain.EventFilter{{}, {Types: 1}, {Types: 1, Instances: []domain.ID{{15: 3}}}, {Instances: []domain.ID{{15: 3}}}}
+			read := make([]map[domain.ID]int64, len(filters))
+			for i, filter := range filters {
+				readers.Go(func() { read[i] = tail(t, f, filter, &done, &published) })
 			}
 			work.Wait()
 			done.Store(true)
 			readers.Wait()
-			for _, n := range counts {
-				if n != published.Load() {
-					t.Errorf("a reader saw %d events of %d", n, published.Load())
+			for i := range filters {
+				if id := (domain.ID{15: 3}); read[i][id] != read[0][id] || read[i][id] == 0 {
+					t.Errorf("reader %d saw %d events of an instance, the first %d", i, read[i][id], read[0][id])
 				}
 			}
 		})
@@ -80,17 +82,18 @@ func publishSome(t *testing.T, f wallFixture, random *rand.Rand) int64 {
 	return n
 }
 
-// tail reads to the end, and returns how many events it saw.
-func tail(t *testing.T, f wallFixture, done *atomic.Bool, published *atomic.Int64) (last int64) {
+// tail reads to the end, and returns how many events of each instance it saw.
+func tail(t *testing.T, f wallFixture, filter domain.EventFilter, done *atomic.Bool, published *atomic.Int64) map[domain.ID]int64 {
 	account, err := f.s.Account(f.mine)
-	sequences := map[domain.ID]int64{}
+	last, sequences, filtered := int64(0), map[domain.ID]int64{}, filter.Instances != nil
 	for err == nil && (!done.Load() || last < published.Load()) {
 		var events []domain.Event
-		events, err = account.Events(t.Context(), last, 7, domain.EventFilter{})
-		for _, e := range events {
-			if last++; e.Position != last {
-				t.Errorf("position %d comes after %d", e.Position, last-1)
-				return -1
+		var seen domain.EventPlace
+		events, seen, err = account.Events(t.Context(), last, 7, filter)
+		for i, e := range events {
+			if !filtered && e.Position != last+int64(i)+1 {
+				t.Errorf("position %d is %d behind %d", e.Position, i+1, last)
+				return nil
 			}
 			if e.InstanceID.IsZero() {
 				continue
@@ -99,9 +102,13 @@ func tail(t *testing.T, f wallFixture, done *atomic.Bool, published *atomic.Int6
 				t.Errorf("sequence %d comes after %d", e.Sequence, sequences[e.InstanceID]-1)
 			}
 		}
+		last = max(last, seen.Position)
 	}
 	if err != nil {
 		t.Error(err)
 	}
-	return last
+	if last != published.Load() {
+		t.Errorf("a reader saw %d events of %d", last, published.Load())
+	}
+	return sequences
 }

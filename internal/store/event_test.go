@@ -28,7 +28,17 @@ func publishAll(t testing.TB, a *store.Account, events ...domain.Event) []domain
 
 func eventsOf(t testing.TB, a *store.Account, after int64) []domain.Event {
 	t.Helper()
-	return must[[]domain.Event](t)(a.Events(t.Context(), after, 1000, domain.EventFilter{}))
+	return found(t, a, after, 1000, domain.EventFilter{})
+}
+
+// found returns the events that one look finds.
+func found(t testing.TB, a *store.Account, after int64, limit int, filter domain.EventFilter) []domain.Event {
+	t.Helper()
+	events, _, err := a.Events(t.Context(), after, limit, filter)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return events
 }
 
 // told returns the types and the data of events.
@@ -61,7 +71,7 @@ func TestEvents_PublishAndRead(t *testing.T) {
 		}
 		same(t, "read back", eventsOf(t, f.mine, 0), all)
 		same(t, "after the second", eventsOf(t, f.mine, 2), all[2:])
-		same(t, "two of them", must[[]domain.Event](t)(f.mine.Events(ctx, 1, 2, domain.EventFilter{})), all[1:3])
+		same(t, "two of them", found(t, f.mine, 1, 2, domain.EventFilter{}), all[1:3])
 		for name, filter := range map[string]domain.EventFilter{
 			"types":              {Types: domain.EventMessageRead | domain.EventWebhookFailing},
 			"an instance":        {Instances: []domain.ID{one}},
@@ -76,8 +86,7 @@ func TestEvents_PublishAndRead(t *testing.T) {
 					want = append(want, all[i])
 				}
 			}
-			got := must[[]domain.Event](t)(f.mine.Events(ctx, 0, 100, filter))
-			same(t, name, append([]domain.Event{}, got...), want)
+			same(t, name, append([]domain.Event{}, found(t, f.mine, 0, 100, filter)...), want)
 		}
 		heads := must[map[domain.ID]int64](t)(f.EventHeads(ctx, []domain.ID{f.account.ID, f.otherAccount.ID, one}))
 		same(t, "heads", heads, map[domain.ID]int64{f.account.ID: 6, f.otherAccount.ID: 1})
@@ -111,9 +120,10 @@ func TestEvents_Position(t *testing.T) {
 	})
 }
 
-// Positions are dense, sequences have no gaps, and pages of any size find with any filter what it matches.
+// Positions are dense, sequences have no gaps, and pages of any size find with any filter what it matches, in windows.
 func TestEvents_Pages(t *testing.T) {
 	onEngines(t, func(t *testing.T, f *fixture) {
+		f.LookThrough(4)
 		rapid.Check(t, func(rt *rapid.T) {
 			_, account := f.addAccount(t, "events")
 			all := publishAny(t, rt, account)
@@ -126,15 +136,66 @@ func TestEvents_Pages(t *testing.T) {
 			}
 			limit, after := rapid.IntRange(1, 5).Draw(rt, "limit"), int64(0)
 			for {
-				page := must[[]domain.Event](t)(account.Events(t.Context(), after, limit, filter))
+				page, seen, err := account.Events(t.Context(), after, limit, filter)
+				if err != nil {
+					rt.Fatal(err)
+				}
 				got = append(got, page...)
-				if len(page) < limit {
+				if seen == (domain.EventPlace{}) {
 					break
 				}
-				after = page[limit-1].Position
+				if seen.Position <= after || seen.ID != all[seen.Position-1].ID || len(page) > limit {
+					rt.Fatalf("%d events behind %d, seen up to %+v", len(page), after, seen)
+				}
+				after = seen.Position
 			}
-			same(t, "pages", got, want)
+			if same(t, "pages", got, want); after != int64(len(all)) {
+				rt.Errorf("the last one seen is %d of %d", after, len(all))
+			}
 		})
+	})
+}
+
+// A look goes through one window, which begins where the sweep has left something, and ends at an event that is there.
+func TestEvents_Windows(t *testing.T) {
+	onEngines(t, func(t *testing.T, f *fixture) {
+		f.LookThrough(4)
+		one, two := domain.NewID(at(0)), domain.NewID(at(0))
+		var all []domain.Event
+		for range 10 {
+			all = append(all, publishAll(t, f.mine, happened(one, domain.EventMessageSent), happened(two, domain.EventMessageRead))...)
+		}
+		gone := "DELETE FROM events WHERE position IN (1, 2, 3, 4, 5, 9)"
+		if _, err := openSQL(t, f.Dialect(), f.place).ExecContext(t.Context(), gone); err != nil {
+			t.Fatal(err)
+		}
+		none, some := domain.EventFilter{Types: domain.EventWebhookDisabled}, domain.EventFilter{Types: domain.EventMessageRead, Instances: []domain.ID{two}}
+		ofOne := map[string]int64{"sqlite": 8, "postgres": 20}[f.Dialect()] // which PostgreSQL has an index for
+		for _, look := range []struct {
+			after, seen int64
+			filter      domain.EventFilter
+			limit       int
+			found       []domain.Event
+		}{
+			{0, 8, none, 9, nil}, // of 6 to 9
+			{5, 8, none, 9, nil},
+			{8, 13, none, 9, nil},
+			{17, 20, none, 9, nil},
+			{20, 0, none, 9, nil},
+			{0, 8, some, 9, []domain.Event{all[5], all[7]}},
+			{0, 6, some, 1, all[5:6]},
+			{0, ofOne, domain.EventFilter{Instances: []domain.ID{domain.NewID(at(0))}}, 9, nil},
+			{0, 8, domain.EventFilter{Types: domain.EventMessageSent, Instances: []domain.ID{two}}, 9, nil},
+			{0, 8, domain.EventFilter{Instances: []domain.ID{}}, 9, nil},
+			{18, 20, domain.EventFilter{}, 9, all[18:]},
+			{20, 0, domain.EventFilter{}, 9, nil},
+		} {
+			events, seen, err := f.mine.Events(t.Context(), look.after, look.limit, look.filter)
+			if err != nil || seen.Position != look.seen || seen.Position > 0 && seen.ID != all[seen.Position-1].ID {
+				t.Errorf("behind %d with %+v it has seen %+v, want %d: %v", look.after, look.filter, seen, look.seen, err)
+			}
+			same(t, "found", append([]domain.Event{}, events...), append([]domain.Event{}, look.found...))
+		}
 	})
 }
 

@@ -50,7 +50,7 @@ func TestGroup_EachForItself(t *testing.T) {
 	leave()
 	close(queued)
 	work.Wait()
-	events, err := (&Account{f.s, f.mine}).Events(t.Context(), 0, 1000, domain.EventFilter{})
+	events, _, err := (&Account{f.s, f.mine}).Events(t.Context(), 0, 1000, domain.EventFilter{})
 	if err != nil {
 		t.Fatal(err)
 	}

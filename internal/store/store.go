@@ -68,6 +68,8 @@ type Store struct {
 	shapes    sync.Map // pageShape -> *pageQuery
 	questions sync.Map // crossing -> *sql.Stmt, on SQLite only
 	windows   rateWindows
+	// eventWindow is the constant, but for tests.
+	eventWindow int64
 	// pageRows keeps *sqlitePageRow for the next page.
 	pageRows sync.Pool
 	closers  []func() error
@@ -85,7 +87,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	cfg.EventRetention = cmp.Or(cfg.EventRetention, keepEvents)
-	s := &Store{cfg: cfg}
+	s := &Store{cfg: cfg, eventWindow: eventWindow}
 	open := s.openSQLite
 	if cfg.URL != "" {
 		open = s.openPostgres
