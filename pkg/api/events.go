@@ -12,7 +12,8 @@ const eventsPath = "/v1/events"
 // EventService holds the calls about events. Reach it as Client.Events.
 type EventService struct{ client *Client }
 
-// List returns one page of events, oldest first.
+// List returns one page of events, oldest first. With filters it may hold few
+// events, or none, though its Pagination.HasMore says that there are more.
 func (s *EventService) List(ctx context.Context, params ListEventsParams, opts ...CallOption) (*CursorPage[Event], error) {
 	return fetchCursorPage[Event](ctx, s.client, eventsPath, params.values(), opts)
 }

@@ -508,7 +508,10 @@ export interface Webhooks {
 
 /** The calls under `/v1/events`. */
 export interface Events {
-  /** One page of events, oldest first, or with `for await` all that have happened until now. */
+  /**
+   * One page of events, oldest first, or with `for await` all that have happened until now. With filters a page may
+   * hold few events, or none, while `pagination.hasMore` is true.
+   */
   list(params?: ListEventsParams, options?: RequestOptions): CursorPagePromise<Event>;
   /**
    * Events as they happen, for `for await`. It connects again by itself, behind the last event, when the

@@ -66,6 +66,16 @@ test('list sends its parameters, and for await stops where there is nothing more
   ]);
 });
 
+test('for await goes on behind a page without events while there is more', async (t) => {
+  const { client, requests } = await serve(t, [
+    page([], { hasMore: true, nextCursor: 'evt_4' }), page([], { hasMore: true, nextCursor: 'evt_8' }),
+    page([{ id: 'evt_9' }], { hasMore: true, nextCursor: 'evt_12' }), page([], { hasMore: false, nextCursor: 'evt_14' }),
+  ]);
+  assert.deepEqual(await collect(client.events.list({ types: ['message.sent'] })), ['evt_9']);
+  assert.deepEqual(requests.map(({ url }) => url), ['', '&after=evt_4', '&after=evt_8', '&after=evt_12'].map((after) =>
+    `/v1/events?types=message.sent${after}`));
+});
+
 test('a stream asks for what it is told to, and goes on behind the last event', async (t) => {
   skipWaits(t);
   const { client, requests } = await serve(t, [stream(message(8) + message(9)), open(message(10))], { accountId: 'acct_1' });
