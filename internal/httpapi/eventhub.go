@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/pombal-api/pombal/internal/domain"
 )
 
@@ -19,18 +21,22 @@ const (
 	// accountStreams is how many streams an account may have at this node. Each takes a connection and some 40 KiB for as
 	// long as it lasts, and its request counts once: without a bound, one key could use up a node within minutes.
 	accountStreams = 1000
+	// catchingUp is how many streams of this node read from the database at a time: whatever many of them have to catch up
+	// with, the rest of the API keeps most of the connections.
+	catchingUp = 4
 	// fullRetry is when to ask again where there are as many: streams end when pages are closed.
 	fullRetry = 30 * time.Second
 )
 
 // eventHub tells the streams of this node what is new in their accounts: one look at the database for all of them, and
-// one reading of each event for all streams of an account. A stream that falls behind reads for itself.
+// one reading of each event for all streams of an account. A stream that falls behind reads for itself, in its turn.
 type eventHub struct {
 	heads func(ctx context.Context, accounts []domain.ID) (map[domain.ID]int64, error)
 	read  func(ctx context.Context, account domain.ID, after int64, limit int) ([]domain.Event, error)
 	log   *slog.Logger
 	bell  chan struct{}
-	limit int // of streams of an account
+	limit int                 // of streams of an account
+	seats *semaphore.Weighted // of streams that read
 
 	mu    sync.Mutex
 	feeds map[domain.ID]*eventFeed
@@ -39,16 +45,17 @@ type eventHub struct {
 // eventFeed is what is known of an account that has streams.
 type eventFeed struct {
 	streams int
-	known   bool           // head is
-	head    int64          // the position up to which everything is known
-	recent  []domain.Event // the last ones up to head, without gaps
-	changed chan struct{}  // closed when head grows
+	known   bool                // head is
+	head    int64               // the position up to which everything is known
+	recent  []domain.Event      // the last ones up to head, without gaps
+	changed chan struct{}       // closed when head grows
+	turn    *semaphore.Weighted // of the account's streams that would read
 }
 
 func newEventHub(deps *Deps, limit int) *eventHub {
 	return &eventHub{
 		heads: deps.EventHeads, log: deps.Log, bell: make(chan struct{}, 1), feeds: map[domain.ID]*eventFeed{},
-		limit: cmp.Or(limit, accountStreams),
+		limit: cmp.Or(limit, accountStreams), seats: semaphore.NewWeighted(catchingUp),
 		read: func(ctx context.Context, id domain.ID, after int64, limit int) ([]domain.Event, error) {
 			account, err := deps.Accounts(id)
 			if err != nil {
@@ -93,7 +100,7 @@ func (h *eventHub) join(account domain.ID) error {
 	defer h.mu.Unlock()
 	feed := h.feeds[account]
 	if feed == nil {
-		feed = &eventFeed{changed: make(chan struct{})}
+		feed = &eventFeed{changed: make(chan struct{}), turn: semaphore.NewWeighted(1)}
 		h.feeds[account] = feed
 	}
 	if feed.streams >= h.limit {
@@ -115,8 +122,8 @@ func (h *eventHub) leave(account domain.ID) {
 }
 
 // next returns the events behind a position that are known, or else a channel that is closed when there may be some.
-// When neither is there, the caller must read from the database: up to behind at least, where the events end that are
-// known to have been.
+// When neither is there, the caller must read from the database, in its turn: up to behind at least, where the events
+// end that are known to have been.
 func (h *eventHub) next(account domain.ID, after int64) (events []domain.Event, wait <-chan struct{}, behind int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -128,6 +135,26 @@ func (h *eventHub) next(account domain.ID, after int64) (events []domain.Event, 
 		return nil, nil, feed.head
 	}
 	return feed.recent[after+1-feed.recent[0].Position:], nil, 0
+}
+
+// turn waits until a stream of the account may read from the database, first come, first served, and returns what ends
+// that. The streams of an account wait for each other first: so each account has one place in the line for a seat, and
+// one with many streams keeps out no other.
+func (h *eventHub) turn(ctx context.Context, account domain.ID) (end func(), err error) {
+	h.mu.Lock()
+	own := h.feeds[account].turn
+	h.mu.Unlock()
+	if err = own.Acquire(ctx, 1); err != nil {
+		return nil, err
+	}
+	if err = h.seats.Acquire(ctx, 1); err != nil {
+		own.Release(1)
+		return nil, err
+	}
+	return func() {
+		h.seats.Release(1)
+		own.Release(1)
+	}, nil
 }
 
 // look finds the accounts with news, and reads those.

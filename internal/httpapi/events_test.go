@@ -252,7 +252,7 @@ func TestEvents_Stream(t *testing.T) {
 	})
 }
 
-// A stream that is far behind catches up from the database, in order and without gaps.
+// A stream that is far behind catches up from the database, in order and without gaps, with a filter or without.
 func TestEvents_StreamFarBehind(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *apitest.Server) {
 		tenant := s.NewTenant(t)
@@ -268,6 +268,17 @@ func TestEvents_StreamFarBehind(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, numbers(f.next(t, 950))); diff != "" {
 			t.Error(diff)
+		}
+		// With a filter it is sent what that lets through, and is then where the others are.
+		some, none := "?types=message.received&instanceId="+in.ID+"&after=", "?types=webhook.disabled,webhook.failing,message.failed&after="
+		picky, rare := follow(t, s, tenant.Key, some+first[0].ID), follow(t, s, tenant.Key, none+first[0].ID)
+		want = slices.DeleteFunc(want, func(n int) bool { return n%2 == 0 })
+		if diff := cmp.Diff(want, numbers(picky.next(t, len(want)))); diff != "" {
+			t.Error(diff)
+		}
+		publish(t, tenant, in.ID, 952, 2)
+		if diff := cmp.Diff([]int{953}, numbers(picky.next(t, 1))); diff != "" || len(rare.events) > 0 {
+			t.Errorf("live after that: %s, and %d that were not wanted", diff, len(rare.events))
 		}
 	})
 }

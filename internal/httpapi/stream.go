@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"reflect"
 	"time"
@@ -165,23 +166,48 @@ func (st *stream) forward(ctx context.Context) (<-chan struct{}, bool) {
 		return wait, true
 	}
 	if behind > 0 {
-		var err error
-		if events, err = st.read(ctx); err != nil {
-			return nil, false // the client comes back with the id of its last event
-		}
-		if len(events) == 0 { // the retention has taken all of them
-			st.position = behind
-		}
+		return st.catchUp(ctx, behind)
 	}
 	return atOnce, st.valid() && st.sendEvents(events)
 }
 
-// read catches up from the database.
-func (st *stream) read(ctx context.Context) ([]domain.Event, error) {
+// catchUp is forward where the events have to be read.
+func (st *stream) catchUp(ctx context.Context, behind int64) (<-chan struct{}, bool) {
+	events, seen, err := st.read(ctx)
+	if errors.Is(err, errNoTurn) {
+		return nil, true // a heartbeat is due, or the end; then it waits again
+	}
+	if err != nil || !st.valid() || !st.sendEvents(events) {
+		return nil, false // the client comes back with the id of its last event
+	}
+	switch {
+	case seen.Position == 0: // the retention has taken all of them
+		st.position = behind
+	case seen.Position > st.position: // the filter leaves out the others
+		st.position, st.last = seen.Position, seen.ID
+	}
+	return atOnce, true
+}
+
+// errNoTurn says that others have read all the time.
+var errNoTurn = errors.New("no turn to read")
+
+// read catches up from the database when it is this stream's turn. The filter is the database's to apply: of many events
+// that nobody wants it looks through thousands at once.
+func (st *stream) read(ctx context.Context) ([]domain.Event, domain.EventPlace, error) {
+	wait, stop := context.WithTimeout(ctx, heartbeatEvery)
+	defer stop()
+	end, err := st.s.hub.turn(wait, st.account)
+	if err != nil {
+		return nil, domain.EventPlace{}, errNoTurn
+	}
+	defer end()
+	if st.s.draining.Load() { // the others in the line need not wait for this one
+		return nil, domain.EventPlace{}, errNoTurn
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), st.s.cfg.RequestTimeout)
 	defer cancel()
-	events, _, err := st.store.Events(ctx, st.position, readBatch, domain.EventFilter{})
-	return events, err
+	return st.store.Events(ctx, st.position, readBatch, st.filter)
 }
 
 // sendEvents sends those events that the client wants.
