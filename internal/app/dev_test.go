@@ -125,6 +125,12 @@ func checkDevSample(t *testing.T, dev *app.Dev) {
 		}
 		return nil
 	})
+	checkSampleWebhooks(t, c)
+}
+
+// checkSampleWebhooks holds that the sample calls nobody.
+func checkSampleWebhooks(t *testing.T, c *api.Client) {
+	t.Helper()
 	hooks, err := c.Webhooks.List(t.Context(), api.ListWebhooksParams{})
 	if err != nil || len(hooks.Data) != 2 {
 		t.Fatalf("the webhooks are %+v, %v", hooks, err)

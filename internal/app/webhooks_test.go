@@ -197,7 +197,7 @@ func TestWebhookChangesAtOnce(t *testing.T) {
 			publish := func() string {
 				t.Helper()
 				read := []domain.Event{{Type: domain.EventMessageRead, At: time.Now(), Data: []byte(`{}`)}}
-				if err := s.App.Publish(ctx, tenant.Account.ID, read); err != nil {
+				if err = s.App.Publish(ctx, tenant.Account.ID, read); err != nil {
 					t.Fatal(err)
 				}
 				return read[0].ID.Prefixed(domain.PrefixEvent)

@@ -45,11 +45,12 @@ func testData(w *domain.Webhook, e *domain.Event) string {
 		return `"messageId":"msg_test",` + instance + `,"chatId":"chat_test","from":"5511999999999","fromLid":null,"type":"text",` +
 			`"content":"A test message from Pombal","contactName":"Test","isGroup":false,"mediaUrl":null,"mimeType":null,` +
 			`"filename":null,"caption":null,"quotedMessageId":null,"timestamp":` + at
+	default:
+		data := `"messageId":"msg_test",` + instance + `,"chatId":"chat_test","to":"5511999999999","status":"` +
+			e.Type.Name()[len("message."):] + `","timestamp":` + at + `,"metadata":{"order":"4711"}`
+		if e.Type == domain.EventMessageFailed {
+			data += `,"error":{"code":"test","message":"Nothing has failed: this is a test."}`
+		}
+		return data
 	}
-	data := `"messageId":"msg_test",` + instance + `,"chatId":"chat_test","to":"5511999999999","status":"` +
-		e.Type.Name()[len("message."):] + `","timestamp":` + at + `,"metadata":{"order":"4711"}`
-	if e.Type == domain.EventMessageFailed {
-		data += `,"error":{"code":"test","message":"Nothing has failed: this is a test."}`
-	}
-	return data
 }

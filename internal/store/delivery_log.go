@@ -209,7 +209,7 @@ func (a *Account) Delivery(ctx context.Context, webhook, id domain.ID) (domain.D
 			return err
 		}
 		var row deliveryRow
-		if err := findDelivery(sc, webhook, id).Take(&row).Error; err != nil {
+		if err = findDelivery(sc, webhook, id).Take(&row).Error; err != nil {
 			return orNotFound(err, domain.DeliveryNotFound)
 		}
 		var event eventRow
