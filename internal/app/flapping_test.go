@@ -58,6 +58,10 @@ func cutAtOnce(t *testing.T, s *site) {
 	before := p.version(t)
 	s.wa.ResetStats()
 	const cuts = 3
+	// None of them gets as far as a login before it is cut.
+	if err := s.wa.Faults().Add(fakewa.Fault{Kind: fakewa.Delay, Duration: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
 	cut := map[string]bool{} // by the client's address
 	s.waitFor(t, "connections to cut", func() bool {
 		for _, c := range s.wa.Connections() {
@@ -68,6 +72,7 @@ func cutAtOnce(t *testing.T, s *site) {
 		}
 		return len(cut) >= cuts
 	})
+	s.wa.Faults().Clear()
 	s.waitFor(t, "a login", func() bool { return s.wa.Stats().Logins == 1 })
 	p.await(t, api.InstanceStatusConnected, "")
 	if got := s.wa.Stats(); got.Dials > cuts || got.Logins != 1 {
