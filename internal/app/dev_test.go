@@ -142,7 +142,6 @@ func checkSampleWebhooks(t *testing.T, c *api.Client) {
 	}
 }
 
-// TestDevRefusesAnOldSample holds that data without a fake WhatsApp is not taken for something that it is not.
 // Webhooks of dev lead to this machine, and to what else it was told; not to whatever its network holds.
 func TestDevWebhooks(t *testing.T) {
 	t.Parallel()
@@ -171,6 +170,7 @@ func TestDevWebhooks(t *testing.T) {
 	})
 }
 
+// TestDevRefusesAnOldSample holds that data without a fake WhatsApp is not taken for something that it is not.
 func TestDevRefusesAnOldSample(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

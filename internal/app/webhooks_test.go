@@ -19,6 +19,19 @@ import (
 
 func nearby(cfg *app.Config) { cfg.Loopback = true }
 
+// withTenants runs a test on each engine, with a tenant whose webhooks may lead to this machine.
+func withTenants(t *testing.T, test func(*testing.T, *apitest.Server, *apitest.Tenant)) {
+	t.Helper()
+	t.Parallel()
+	for _, engine := range testkit.Engines() {
+		t.Run(engine.Name, func(t *testing.T) {
+			t.Parallel()
+			s := apitest.Start(t, engine, nearby)
+			test(t, s, s.NewTenant(t))
+		})
+	}
+}
+
 // What happens to an instance reaches its own webhook and the account's, signed, and the list tells the same.
 func TestEventsReachWebhooks(t *testing.T) {
 	t.Parallel()
@@ -143,94 +156,82 @@ func until(t *testing.T, what string, so func() bool) {
 
 // A receiver that is gone for good gets nothing more, and its owner is told so.
 func TestWebhookThatIsGone(t *testing.T) {
-	t.Parallel()
-	for _, engine := range testkit.Engines() {
-		t.Run(engine.Name, func(t *testing.T) {
-			t.Parallel()
-			s := apitest.Start(t, engine, nearby)
-			tenant := s.NewTenant(t)
-			ctx, gone, other := t.Context(), apitest.NewReceiver(t), apitest.NewReceiver(t)
-			gone.Answer(http.StatusGone)
-			hook, err := tenant.API.Webhooks.Create(ctx, api.CreateWebhook{URL: gone.URL, Events: []api.EventType{api.EventTypeMessageRead}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err = tenant.API.Webhooks.Create(ctx, api.CreateWebhook{URL: other.URL, Events: []api.EventType{api.EventTypeWebhookDisabled}}); err != nil {
-				t.Fatal(err)
-			}
-			id, _ := domain.ParsePrefixed(domain.PrefixInstance, tenant.NewInstance(t, "one").ID)
-			read := []domain.Event{{InstanceID: id, Type: domain.EventMessageRead, At: time.Now(), Data: []byte(`{}`)}}
-			if err = s.App.Publish(ctx, tenant.Account.ID, read); err != nil {
-				t.Fatal(err)
-			}
-			if told := event(t, other.Wait(t, 1)[0]); told.Event != "webhook.disabled" || told.Data["webhookId"] != hook.ID || told.InstanceID != "" {
-				t.Errorf("the owner is told %+v", told)
-			}
-			got, err := tenant.API.Webhooks.Get(ctx, hook.ID)
-			if err != nil || got.Status != api.WebhookStatusDisabled || *got.DisabledReason != "gone" {
-				t.Errorf("the webhook is %+v, %v", got, err)
-			}
-		})
-	}
+	withTenants(t, func(t *testing.T, s *apitest.Server, tenant *apitest.Tenant) {
+		ctx, gone, other := t.Context(), apitest.NewReceiver(t), apitest.NewReceiver(t)
+		gone.Answer(http.StatusGone)
+		hook, err := tenant.API.Webhooks.Create(ctx, api.CreateWebhook{URL: gone.URL, Events: []api.EventType{api.EventTypeMessageRead}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err = tenant.API.Webhooks.Create(ctx, api.CreateWebhook{URL: other.URL, Events: []api.EventType{api.EventTypeWebhookDisabled}}); err != nil {
+			t.Fatal(err)
+		}
+		id, _ := domain.ParsePrefixed(domain.PrefixInstance, tenant.NewInstance(t, "one").ID)
+		read := []domain.Event{{InstanceID: id, Type: domain.EventMessageRead, At: time.Now(), Data: []byte(`{}`)}}
+		if err = s.App.Publish(ctx, tenant.Account.ID, read); err != nil {
+			t.Fatal(err)
+		}
+		if told := event(t, other.Wait(t, 1)[0]); told.Event != "webhook.disabled" || told.Data["webhookId"] != hook.ID || told.InstanceID != "" {
+			t.Errorf("the owner is told %+v", told)
+		}
+		got, err := tenant.API.Webhooks.Get(ctx, hook.ID)
+		if err != nil || got.Status != api.WebhookStatusDisabled || *got.DisabledReason != "gone" {
+			t.Errorf("the webhook is %+v, %v", got, err)
+		}
+	})
 }
 
 // Once a new URL or a new secret of a webhook is answered, nothing new goes the old way, however busy the webhook is.
 func TestWebhookChangesAtOnce(t *testing.T) {
-	t.Parallel()
-	for _, engine := range testkit.Engines() {
-		t.Run(engine.Name, func(t *testing.T) {
-			t.Parallel()
-			s := apitest.Start(t, engine, nearby)
-			tenant := s.NewTenant(t)
-			ctx, moved := t.Context(), apitest.NewReceiver(t)
-			asked, release := make(chan string, 10), make(chan struct{})
-			old := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-				asked <- r.Header.Get("webhook-id")
-				<-release
-			}))
-			defer old.Close()
-			defer close(release)
-			hook, err := tenant.API.Webhooks.Create(ctx, api.CreateWebhook{URL: old.URL, Events: []api.EventType{api.EventTypeMessageRead}})
-			if err != nil {
+	withTenants(t, func(t *testing.T, s *apitest.Server, tenant *apitest.Tenant) {
+		ctx, moved := t.Context(), apitest.NewReceiver(t)
+		asked, release := make(chan string, 10), make(chan struct{})
+		old := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			asked <- r.Header.Get("webhook-id")
+			<-release
+		}))
+		defer old.Close()
+		defer close(release)
+		hook, err := tenant.API.Webhooks.Create(ctx, api.CreateWebhook{URL: old.URL, Events: []api.EventType{api.EventTypeMessageRead}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		publish := func() string {
+			t.Helper()
+			read := []domain.Event{{Type: domain.EventMessageRead, At: time.Now(), Data: []byte(`{}`)}}
+			if err = s.App.Publish(ctx, tenant.Account.ID, read); err != nil {
 				t.Fatal(err)
 			}
-			publish := func() string {
-				t.Helper()
-				read := []domain.Event{{Type: domain.EventMessageRead, At: time.Now(), Data: []byte(`{}`)}}
-				if err = s.App.Publish(ctx, tenant.Account.ID, read); err != nil {
-					t.Fatal(err)
-				}
-				return read[0].ID.Prefixed(domain.PrefixEvent)
+			return read[0].ID.Prefixed(domain.PrefixEvent)
+		}
+		first := publish()
+		if got := <-asked; got != first { // and the worker goes on holding the webhook
+			t.Errorf("asked for %s", got)
+		}
+		if _, err = tenant.API.Webhooks.Update(ctx, hook.ID, api.UpdateWebhook{URL: &moved.URL}); err != nil {
+			t.Fatal(err)
+		}
+		second := publish()
+		for _, r := range moved.Wait(t, 2) { // what was under way at the old one counts for nothing
+			if id := event(t, r).ID; id != first && id != second || r.Verify(hook.Secret) != nil {
+				t.Errorf("the new receiver got %s", id)
 			}
-			first := publish()
-			if got := <-asked; got != first { // and the worker goes on holding the webhook
-				t.Errorf("asked for %s", got)
-			}
-			if _, err = tenant.API.Webhooks.Update(ctx, hook.ID, api.UpdateWebhook{URL: &moved.URL}); err != nil {
-				t.Fatal(err)
-			}
-			second := publish()
-			for _, r := range moved.Wait(t, 2) { // what was under way at the old one counts for nothing
-				if id := event(t, r).ID; id != first && id != second || r.Verify(hook.Secret) != nil {
-					t.Errorf("the new receiver got %s", id)
-				}
-			}
-			rotated, err := tenant.API.Webhooks.RotateSecret(ctx, hook.ID, api.RotateWebhookSecret{OverlapSeconds: new(0)})
-			if err != nil {
-				t.Fatal(err)
-			}
-			third := publish()
-			until(t, "the third one is there", func() bool {
-				return slices.ContainsFunc(moved.Wait(t, 2), func(r apitest.Received) bool { return r.Header.Get("webhook-id") == third })
-			})
-			for _, r := range moved.Wait(t, 3) {
-				if r.Header.Get("webhook-id") == third && r.Verify(rotated.Secret) != nil {
-					t.Error("it is signed with the old secret")
-				}
-			}
-			if len(asked) > 0 {
-				t.Errorf("the old receiver was asked for %s", <-asked)
-			}
+		}
+		rotated, err := tenant.API.Webhooks.RotateSecret(ctx, hook.ID, api.RotateWebhookSecret{OverlapSeconds: new(0)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		third := publish()
+		until(t, "the third one is there", func() bool {
+			return slices.ContainsFunc(moved.Wait(t, 2), func(r apitest.Received) bool { return r.Header.Get("webhook-id") == third })
 		})
-	}
+		for _, r := range moved.Wait(t, 3) {
+			if r.Header.Get("webhook-id") == third && r.Verify(rotated.Secret) != nil {
+				t.Error("it is signed with the old secret")
+			}
+		}
+		if len(asked) > 0 {
+			t.Errorf("the old receiver was asked for %s", <-asked)
+		}
+	})
 }

@@ -191,14 +191,14 @@ func TestWorker_IsolatesHangingEndpoints(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, func(ctx context.Context, r request) (reply, error) {
-			if r.webhook.Name == "hangs" {
+			if isHanging(r) {
 				return hang(ctx, r)
 			}
 			<-time.After(5 * time.Millisecond)
 			return answered(200)
 		}, func(c *Config) { c.MaxAttempts = 64 })
 		for range 200 {
-			w.store.publish(w.store.addWebhook(func(w *domain.Webhook) { w.Name = "hangs" }), 20)
+			w.store.publish(w.store.addWebhook(hanging), 20)
 		}
 		var healthy []domain.ID
 		for range 20 {
@@ -236,14 +236,14 @@ func TestWorker_OutlivesSuddenHanging(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var ill atomic.Bool
 		w := newWorld(t, func(ctx context.Context, r request) (reply, error) {
-			if ill.Load() && r.webhook.Name == "hangs" {
+			if ill.Load() && isHanging(r) {
 				return hang(ctx, r)
 			}
 			<-time.After(5 * time.Millisecond)
 			return answered(200)
 		}, func(c *Config) { c.MaxAttempts = 64 })
 		for range 12 { // 96 attempts at a time
-			w.store.publish(w.store.addWebhook(func(w *domain.Webhook) { w.Name = "hangs" }), 300)
+			w.store.publish(w.store.addWebhook(hanging), 300)
 		}
 		healthy := w.store.addWebhook()
 		w.Wake()
@@ -267,13 +267,13 @@ func TestWorker_HoldsLittleForThoseThatFail(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, func(ctx context.Context, r request) (reply, error) {
-			if r.webhook.Name == "hangs" {
+			if isHanging(r) {
 				return hang(ctx, r)
 			}
 			return answered(200)
 		})
 		for range 1200 {
-			w.store.publish(w.store.addWebhook(func(w *domain.Webhook) { w.Name = "hangs" }), 20)
+			w.store.publish(w.store.addWebhook(hanging), 20)
 		}
 		w.Wake()
 		time.Sleep(20 * time.Second) // until it is known who hangs

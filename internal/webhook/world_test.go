@@ -90,6 +90,11 @@ func hang(ctx context.Context, r request) (reply, error) {
 	}
 }
 
+// hanging marks a webhook as one whose endpoint hangs, which isHanging tells.
+func hanging(w *domain.Webhook) { w.Name = "hangs" }
+
+func isHanging(r request) bool { return r.webhook.Name == "hangs" }
+
 // world is a worker at work, in fake time.
 type world struct {
 	*Worker
