@@ -43,9 +43,9 @@ func (p *Principal) Require(scope ScopeSet) error {
 	if p.Scopes.Has(scope) {
 		return nil
 	}
-	lacks, remedy := "This key lacks the scope ", ". Use a key that has it, or create one with it."
-	if p.Credential() == "token" {
-		lacks, remedy = "This token lacks the scope ", ". Use a token or a key that has it."
+	shown, remedy := p.Credential(), "Use a key that has it, or create one with it."
+	if shown == "token" {
+		remedy = "Use a token or a key that has it."
 	}
-	return NewError(CodeInsufficient, lacks+(scope&^p.Scopes).String()+remedy)
+	return NewError(CodeInsufficient, "This "+shown+" lacks the scope "+(scope&^p.Scopes).String()+". "+remedy)
 }

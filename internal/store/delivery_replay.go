@@ -111,10 +111,10 @@ func replay(sc scope, lane laneRow, which *gorm.DB) (int, error) {
 	if update.Error != nil || update.RowsAffected == 0 {
 		return 0, update.Error
 	}
-	columns := map[string]any{"paused_until": millis(0)}
-	if lane.Due == 0 || lane.Due > millisOf(now()) || lane.PausedUntil != 0 {
-		columns["due_at"] = due
+	if lane.Due != 0 && lane.Due <= millisOf(now()) && lane.PausedUntil == 0 {
+		return int(update.RowsAffected), nil
 	}
-	err := sc.rows(&laneRow{}).Where(eq("webhook_id", lane.WebhookID)).Updates(columns).Error
+	err := sc.rows(&laneRow{}).Where(eq("webhook_id", lane.WebhookID)).
+		Updates(map[string]any{"due_at": due, "paused_until": millis(0)}).Error
 	return int(update.RowsAffected), err
 }

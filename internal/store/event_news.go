@@ -11,6 +11,13 @@ type news struct {
 	taken     []domain.LaneKey // see Config.OnTake
 }
 
+// take notes that a locked lane is taken from its worker, and returns the lane's next epoch.
+func (n *news) take(lane *laneRow) (epoch int64) {
+	key := domain.LaneKey{Account: domain.ID(lane.AccountID), Webhook: domain.ID(lane.WebhookID), Epoch: lane.Epoch + 1}
+	n.taken = append(n.taken, key)
+	return key.Epoch
+}
+
 // tell tells what was committed.
 func (s *Store) tell(n *news) {
 	if len(n.taken) > 0 && s.cfg.OnTake != nil {

@@ -56,12 +56,16 @@ func (a *Account) CreateWebhook(ctx context.Context, w *domain.Webhook) error {
 		if err := sc.rows(&webhookRow{}).Where(eq("of_instance", false)).Select(countOfRows).Find(&n).Error; err != nil {
 			return err
 		}
-		existing, err := boundWebhook(sc, w.ID)
+		lane, existing, err := lockedWebhook(sc, w.ID)
 		switch {
 		case err == nil:
 			existing.Secret = w.Secret
 			*w = existing.domain()
-			return sc.rows(&webhookRow{}).Where(eq("id", existing.ID)).Updates(map[string]any{"secret_sealed": existing.Secret}).Error
+			err = sc.rows(&webhookRow{}).Where(eq("id", existing.ID)).Updates(map[string]any{"secret_sealed": existing.Secret}).Error
+			if err != nil {
+				return err
+			}
+			return renewLane(sc, &lane, lane.trouble())
 		case domain.CodeOf(err) != domain.CodeWebhookNotFound:
 			return err
 		case n >= domain.MaxWebhooks:
@@ -249,13 +253,16 @@ type laneState struct {
 	failures         int
 }
 
+// trouble is what a lane has had with its receiver.
+func (r *laneRow) trouble() laneState {
+	return laneState{pausedUntil: r.PausedUntil, failures: r.Failures}
+}
+
 // takeLane takes a locked lane from its worker, which is told. What the worker is trying, it tries in vain: its webhook
 // was another one.
 func takeLane(sc scope, lane *laneRow, to laneState) error {
-	epoch := lane.Epoch + 1
-	sc.news.taken = append(sc.news.taken, domain.LaneKey{Account: domain.ID(lane.AccountID), Webhook: domain.ID(lane.WebhookID), Epoch: epoch})
 	return sc.rows(&laneRow{}).Where(eq("webhook_id", lane.WebhookID)).Updates(map[string]any{
-		"worker_id": uid{}, "epoch": epoch, "due_at": to.due, "lease_until": millis(0),
+		"worker_id": uid{}, "epoch": sc.news.take(lane), "due_at": to.due, "lease_until": millis(0),
 		"paused_until": to.pausedUntil, "failures": to.failures,
 	}).Error
 }
@@ -305,11 +312,8 @@ func (a *Account) DeleteWebhook(ctx context.Context, id domain.ID) error {
 
 // removeWebhook removes a locked webhook, and its lane with it.
 func removeWebhook(sc scope, lane *laneRow) error {
-	if err := takeLane(sc, lane, laneState{}); err != nil {
-		return err
-	}
-	id := domain.ID(lane.WebhookID)
-	return sc.rows(&webhookRow{}).Where(eq("id", uid(id))).Delete(&webhookRow{}).Error
+	sc.news.take(lane)
+	return sc.rows(&webhookRow{}).Where(eq("id", lane.WebhookID)).Delete(&webhookRow{}).Error
 }
 
 // RotateWebhookSecret gives a webhook a new secret; the old one goes on signing until the rotation's end, nothing
@@ -337,7 +341,7 @@ func (a *Account) RotateWebhookSecret(ctx context.Context, id domain.ID, r domai
 		if err != nil {
 			return domain.Webhook{}, err
 		}
-		return row.domain(), renewLane(sc, &lane, laneState{pausedUntil: lane.PausedUntil, failures: lane.Failures})
+		return row.domain(), renewLane(sc, &lane, lane.trouble())
 	})
 }
 

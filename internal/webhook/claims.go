@@ -148,14 +148,7 @@ func (d *dispatcher) refresh(l *lane, w domain.Webhook) {
 	if l.closing || l.leaving {
 		return
 	}
-	if l.adopt(w) {
-		s, err := d.w.sender.unseal(&l.Webhook)
-		if err != nil {
-			d.cannotServe(l, err)
-			return
-		}
-		l.secrets = s
-	}
+	l.adopt(w)
 	if w.Status != domain.WebhookActive {
 		d.close(l)
 		return

@@ -1,7 +1,6 @@
 package webhook
 
 import (
-	"bytes"
 	"net/http"
 	"time"
 
@@ -138,14 +137,11 @@ func pauseAfter(failures int) time.Duration {
 	return min(breakerPause<<min(failures-breakerAfter, 8), maxPause)
 }
 
-// adopt takes over how a webhook is now: what takes effect at once, like another URL, costs the lane instead. It reports
-// whether its secrets are others.
-func (l *lane) adopt(w domain.Webhook) (secrets bool) {
+// adopt takes over how a webhook is now: what takes effect at once, like another URL or secret, costs the lane instead.
+func (l *lane) adopt(w domain.Webhook) {
 	since := l.Webhook.FailingSince
-	secrets = !bytes.Equal(w.Secret, l.Webhook.Secret) || !bytes.Equal(w.PreviousSecret, l.Webhook.PreviousSecret)
 	l.Webhook = w
 	if l.Failures == 0 || !since.IsZero() && w.FailingSince.IsZero() {
 		l.Webhook.FailingSince = since // this worker knows better: its outcomes are still being recorded
 	}
-	return secrets
 }
