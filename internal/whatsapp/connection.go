@@ -240,7 +240,7 @@ func (c *connection) onConnected() {
 // onLoggedOut follows the end of the pairing.
 func (c *connection) onLoggedOut(e *events.LoggedOut) {
 	l := c.link
-	l.forgetSoon()
+	l.unpaired = true
 	l.end(domain.LinkEvent{Kind: domain.LinkLoggedOut, Reason: domain.ReasonLoggedOut, Err: fmt.Errorf("whatsapp: logged out, %s", e.Reason)})
 }
 

@@ -137,8 +137,17 @@ var (
 )
 
 // PutDevice stores a device: for the first time when a phone has taken a code. WhatsApp is told that the
-// pairing is accepted if that succeeds.
+// pairing is accepted if that succeeds. Once the link has ended it stores nothing: some of the library's goroutines
+// outlive it, whatever its context says, and would bring back a device that has been deleted meanwhile.
 func (k keeper) PutDevice(ctx context.Context, device *store.Device) error {
+	k.link.saving.Lock()
+	defer k.link.saving.Unlock()
+	if k.link.ctx.Err() != nil {
+		return errEnded
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(k.link.ctx, cancel)()
 	d := k.link.driver
 	if device.Initialized {
 		return d.devices.PutDevice(ctx, device)
@@ -164,6 +173,12 @@ func (k keeper) PutDevice(ctx context.Context, device *store.Device) error {
 // which the link does itself, and one whose pairing it could not report, which WhatsApp may know all the same.
 // It would also change the device while its other goroutines use it, if it got no error.
 func (keeper) DeleteDevice(context.Context, *store.Device) error { return errKept }
+
+// awaitSaved returns when the device is not being stored. Once the link's context has ended, it never is again.
+func (l *Link) awaitSaved() {
+	l.saving.Lock()
+	defer l.saving.Unlock()
+}
 
 // isWanted tells whether the link goes on.
 func (l *Link) isWanted() bool {

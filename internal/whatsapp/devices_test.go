@@ -139,6 +139,40 @@ func TestLogoutWhilePairing(t *testing.T) {
 	})
 }
 
+// TestSavedTooLate stores a device, as the library does with the owner's name, when it is deleted already: by the link
+// that logs out, and by one whose pairing is gone.
+func TestSavedTooLate(t *testing.T) {
+	t.Parallel()
+	eachEngine(t, func(t *testing.T, db testkit.Database) {
+		h := newHost(t)
+		a := h.phone(t, number)
+		d := h.newDriver(t, db)
+		for name, end := range map[string]func(l *line) error{
+			"logout": func(l *line) error { return l.Logout(t.Context()) },
+			"unlinked": func(l *line) error {
+				err := a.Unlink(a.Devices()[0].ID)
+				l.await(t, domain.LinkLoggedOut)
+				return err
+			},
+		} {
+			l := open(t, d, target(""))
+			if err := a.ScanQR(soon(t), l.await(t, domain.LinkQR).Text); err != nil {
+				t.Fatal(err)
+			}
+			l.await(t, domain.LinkConnected)
+			wantDevices(t, d, 1)
+			if err := end(l); err != nil {
+				t.Fatal(err)
+			}
+			if err := l.Save(t.Context()); err == nil {
+				t.Errorf("%s: a device that is deleted is saved", name)
+			}
+			wantDevices(t, d, 0)
+			wantOwners(t, d, 0)
+		}
+	})
+}
+
 // TestPairingThatIsGone unlinks a device that nobody has learned of.
 func TestPairingThatIsGone(t *testing.T) {
 	t.Parallel()

@@ -1,6 +1,7 @@
 package whatsapp
 
 import (
+	"context"
 	"database/sql"
 	"runtime"
 	"syscall"
@@ -41,6 +42,9 @@ func ProxyControl(control func(network, address string, c syscall.RawConn) error
 
 // DB is the database of the device store.
 func (d *Driver) DB() *sql.DB { return d.db }
+
+// Save stores the device as the library's goroutines do that do not mind the end of their context.
+func (l *Link) Save(ctx context.Context) error { return l.device.Save(context.WithoutCancel(ctx)) }
 
 // ConnectedAfterEnd ends the connection, and lets the library say that it is connected before the link has heard of the
 // end.

@@ -48,18 +48,20 @@ type Link struct {
 	stopped sync.Once
 	work    sync.WaitGroup // the goroutines besides run, and the open WebSockets: run waits for them
 	fresh   newPairing
+	saving  sync.Mutex // held while the device is stored
 
 	// Owned by run.
-	conn    *connection
-	phase   phase
-	jid     types.JID // empty until paired; anybody may read it after done
-	profile profile
-	pairing pairing
-	alarm   *time.Timer
-	onAlarm func()
-	over    bool
-	silent  bool // a logout is under way: nothing is reported
-	final   *domain.LinkEvent
+	conn     *connection
+	phase    phase
+	jid      types.JID // empty until paired; anybody may read it after done
+	profile  profile
+	pairing  pairing
+	alarm    *time.Timer
+	onAlarm  func()
+	over     bool
+	silent   bool // a logout is under way: nothing is reported
+	unpaired bool // the pairing is gone: the device is to be deleted
+	final    *domain.LinkEvent
 }
 
 var (
@@ -128,6 +130,10 @@ func (l *Link) finish() {
 		l.conn.hangUp() // dialing, it may have forgotten
 	}
 	l.cancel()
+	l.awaitSaved()
+	if l.unpaired {
+		l.forgetUnpaired()
+	}
 	if l.final != nil {
 		l.emit(*l.final)
 	}

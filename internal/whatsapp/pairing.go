@@ -73,7 +73,7 @@ func (l *Link) endPairing(reason domain.ReasonCode, err error) {
 
 func (c *connection) onPairingFailed(err error) {
 	if _, ok := errors.AsType[*whatsmeow.PairDatabaseError](err); ok {
-		c.link.forgetSoon() // WhatsApp has been told that it failed
+		c.link.unpaired = true // WhatsApp has been told that it failed
 		c.link.end(domain.LinkEvent{Kind: domain.LinkPairingEnded, Reason: domain.ReasonPairingFailed, Err: err})
 		return
 	}
