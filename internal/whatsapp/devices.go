@@ -147,7 +147,7 @@ func (k keeper) PutDevice(ctx context.Context, device *store.Device) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(k.link.ctx, cancel)()
+	defer context.AfterFunc(k.link.ctx, cancel)() //nolint:contextcheck // the link's end is another one
 	d := k.link.driver
 	if device.Initialized {
 		return d.devices.PutDevice(ctx, device)

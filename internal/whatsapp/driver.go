@@ -160,7 +160,8 @@ func (d *Driver) Open(ctx context.Context, target domain.LinkTarget, sink domain
 	}
 	l.ctx, l.cancel = context.WithCancel(d.ctx)
 	d.links[l] = struct{}{}
-	go l.run() // Link.Close waits for it, and Driver.Close for all links
+	// Link.Close waits for it, and Driver.Close for all links.
+	go l.run() //nolint:contextcheck // it outlives the call
 	return l, nil
 }
 

@@ -163,7 +163,7 @@ func (c *connection) requestCode(ctx context.Context, phone string) error {
 	}
 	err = fmt.Errorf("ask for a pairing code: %w", err)
 	if _, ok := errors.AsType[*whatsmeow.DisconnectedError](err); !ok && !errors.Is(err, whatsmeow.ErrNotConnected) {
-		c.tell(func() { c.onPairingFailed(err) }) //nolint:contextcheck // in the link's goroutine, under its own context
+		c.tell(func() { c.onPairingFailed(err) })
 	}
 	return err
 }

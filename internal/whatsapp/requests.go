@@ -113,7 +113,7 @@ func (l *Link) forget(ctx context.Context) error {
 
 // forgetUnpaired deletes the device of a link whose pairing is gone.
 func (l *Link) forgetUnpaired() {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), forgetTime)
+	ctx, cancel := context.WithTimeout(l.driver.ctx, forgetTime)
 	defer cancel()
 	if err := l.driver.forget(ctx, l.target, l.address()); err != nil {
 		l.log.Warn("whatsapp: a device without a pairing stays in the store", slog.Any("error", err))
