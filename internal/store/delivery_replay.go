@@ -74,7 +74,7 @@ func (s *Store) replaySome(sc scope, webhook domain.ID, after int64) (last int64
 		return after, 0, err
 	}
 	var rows []deliveryRow
-	replayed := s.expired("next_at")
+	replayed := s.before("next_at", time.Millisecond) // also what was in this very millisecond
 	replayed.sql = "NOT (state = 'waiting' AND manual AND " + replayed.sql + ")"
 	open := func() *gorm.DB {
 		return failedOf(sc, webhook).Where(in("state", []any{string(domain.DeliveryWaiting), string(domain.DeliveryExhausted)})).
