@@ -60,8 +60,8 @@ func (d *dispatcher) add(claimed domain.Lane, began time.Time) {
 		}
 		d.forget(old)
 	}
-	s, err := d.w.sender.unseal(&claimed.Webhook)
-	l := newLane(claimed, s, d.w.cfg.PerEndpoint)
+	to, err := d.w.sender.prepare(&claimed.Webhook)
+	l := newLane(claimed, to, d.w.cfg.PerEndpoint)
 	l.round, l.until = d.round, began.Add(d.w.cfg.Lease)
 	d.lanes[l.Webhook.ID] = l
 	switch {

@@ -83,12 +83,36 @@ func (c *Client) Close() {
 // caller's to set. An error means that there was no attempt whose failure would be the receiver's: its secret
 // does not open, or ctx is over.
 func (c *Client) Try(ctx context.Context, w *domain.Webhook, e *domain.Event) (domain.Attempt, error) {
-	s, err := c.unseal(w)
+	to, err := c.prepare(w)
 	if err != nil {
 		return domain.Attempt{}, err
 	}
-	reply, err := c.send(ctx, request{webhook: w, secrets: s.at(time.Now(), w), event: e})
+	reply, err := c.send(ctx, request{webhook: w, to: to.at(time.Now(), w), event: e})
 	return reply.Attempt, err
+}
+
+// endpoint is where a webhook leads, made ready for many attempts.
+type endpoint struct {
+	target  *url.URL // nil when it is not permitted, or not any more
+	secrets Secrets
+}
+
+// prepare makes a webhook's endpoint ready. An error means that its secret does not open.
+func (c *Client) prepare(w *domain.Webhook) (endpoint, error) {
+	target, err := c.policy.parse(w.URL)
+	if err != nil { // what is permitted may have changed since it was registered
+		target = nil
+	}
+	s, err := c.unseal(w)
+	return endpoint{target, s}, err
+}
+
+// at returns the endpoint with the secrets that sign at a time.
+func (e endpoint) at(now time.Time, w *domain.Webhook) endpoint {
+	if !now.Before(w.PreviousSecretExpiresAt) {
+		e.secrets.Previous = nil
+	}
+	return e
 }
 
 // unseal opens the secrets of a webhook, the previous one if it may still sign.
@@ -105,18 +129,10 @@ func (c *Client) unseal(w *domain.Webhook) (s Secrets, err error) {
 	return s, nil
 }
 
-// at returns the secrets that sign at a time.
-func (s Secrets) at(now time.Time, w *domain.Webhook) Secrets {
-	if !now.Before(w.PreviousSecretExpiresAt) {
-		s.Previous = nil
-	}
-	return s
-}
-
 // request is what an attempt needs.
 type request struct {
 	webhook *domain.Webhook
-	secrets Secrets
+	to      endpoint
 	event   *domain.Event
 }
 
@@ -130,14 +146,13 @@ type reply struct {
 func (c *Client) send(ctx context.Context, r request) (reply, error) {
 	begun := time.Now()
 	out := reply{Attempt: domain.Attempt{At: begun.Truncate(time.Millisecond)}}
-	target, err := c.policy.parse(r.webhook.URL)
-	if err != nil { // what is permitted may have changed since it was registered
+	if r.to.target == nil {
 		out.Failure = domain.FailureBlocked
 		return out, ctx.Err()
 	}
 	timed, cancel := context.WithTimeout(ctx, r.webhook.Timeout)
 	defer cancel()
-	err = c.exchange(timed, r, target, begun, &out)
+	err := c.exchange(timed, r, begun, &out)
 	out.Took = time.Since(begun)
 	if err == nil {
 		return out, nil
@@ -153,7 +168,7 @@ func (c *Client) send(ctx context.Context, r request) (reply, error) {
 
 // exchange sends a request and reads the answer. A connection that was kept from an earlier request may have
 // been closed by the receiver in the meantime: then the request goes once more over a new one.
-func (c *Client) exchange(ctx context.Context, r request, target *url.URL, at time.Time, out *reply) error {
+func (c *Client) exchange(ctx context.Context, r request, at time.Time, out *reply) error {
 	id := r.event.ID.Prefixed(domain.PrefixEvent)
 	body := domain.AppendEnvelope(make([]byte, 0, 256+len(r.event.Data)), r.event)
 	var reused, answered atomic.Bool
@@ -165,9 +180,9 @@ func (c *Client) exchange(ctx context.Context, r request, target *url.URL, at ti
 	if err != nil {
 		return err
 	}
-	req.URL, req.Host = target, strings.TrimSuffix(target.Host, ":") // as for a URL that is still to be taken apart
+	req.URL, req.Host = r.to.target, strings.TrimSuffix(r.to.target.Host, ":") // as for a URL that is still to be taken apart
 	req.Header = http.Header{"Content-Type": {"application/json"}, "User-Agent": {userAgent}}
-	Sign(req.Header, r.secrets, id, at, body)
+	Sign(req.Header, r.to.secrets, id, at, body)
 	res, err := c.pooled.RoundTrip(req) //nolint:bodyclose // whoever reads the answer closes it
 	if err != nil && reused.Load() && !answered.Load() && ctx.Err() == nil {
 		again := req.Clone(ctx)

@@ -22,9 +22,9 @@ const (
 // lane is a webhook that this worker serves.
 type lane struct {
 	domain.Lane
-	secrets Secrets
-	round   int64     // of renewals, when it was claimed
-	until   time.Time // when other workers may claim it
+	to    endpoint
+	round int64     // of renewals, when it was claimed
+	until time.Time // when other workers may claim it
 
 	queue  []domain.Delivery
 	known  map[domain.ID]struct{} // what is queued, being tried, or not settled
@@ -56,8 +56,8 @@ type lane struct {
 	leaving  bool          // it is being given back
 }
 
-func newLane(claimed domain.Lane, s Secrets, perEndpoint int) *lane {
-	l := &lane{Lane: claimed, secrets: s, known: map[domain.ID]struct{}{}, want: firstFetch, more: true, window: min(2, perEndpoint)}
+func newLane(claimed domain.Lane, to endpoint, perEndpoint int) *lane {
+	l := &lane{Lane: claimed, to: to, known: map[domain.ID]struct{}{}, want: firstFetch, more: true, window: min(2, perEndpoint)}
 	if l.isTroubled() {
 		l.window = 1
 	}

@@ -40,6 +40,6 @@ type Observer interface {
 
 // sender makes attempts. It is a Client, or a double.
 type sender interface {
-	unseal(w *domain.Webhook) (Secrets, error)
+	prepare(w *domain.Webhook) (endpoint, error)
 	send(ctx context.Context, r request) (reply, error)
 }

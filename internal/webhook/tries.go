@@ -74,7 +74,7 @@ func (d *dispatcher) startNext(list *[]*lane) {
 		d.suspects++
 	}
 	d.young = append(d.young, t)
-	r := request{webhook: new(l.Webhook), secrets: l.secrets.at(d.now, &l.Webhook), event: &t.delivery.Event}
+	r := request{webhook: new(l.Webhook), to: l.to.at(d.now, &l.Webhook), event: &t.delivery.Event}
 	d.pending.Go(func() { // run waits for it
 		answer, err := d.w.sender.send(d.tryCtx, r)
 		d.inbox <- func() { d.finished(t, answer, err) }

@@ -26,8 +26,8 @@ func newFakeSender(answer func(ctx context.Context, r request) (reply, error)) *
 	return &fakeSender{answer: answer, began: map[domain.ID][]time.Time{}, inFlight: map[domain.ID]int{}, most: map[domain.ID]int{}}
 }
 
-func (f *fakeSender) unseal(*domain.Webhook) (Secrets, error) {
-	return Secrets{Current: []byte("secret")}, nil
+func (f *fakeSender) prepare(*domain.Webhook) (endpoint, error) {
+	return endpoint{secrets: Secrets{Current: []byte("secret")}}, nil
 }
 
 func (f *fakeSender) send(ctx context.Context, r request) (reply, error) {
