@@ -55,7 +55,7 @@ FROM (
     ORDER BY at, number LIMIT ?5 + 0
 ) AS p
 CROSS JOIN deliveries AS d ON d.number = p.number
-CROSS JOIN events AS e ON e.account_id = d.account_id AND e.position = d.position
+CROSS JOIN events AS e ON e.number = d.number / 64 AND e.account_id = d.account_id
 ORDER BY p.at, p.number`,
 }
 

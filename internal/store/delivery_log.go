@@ -159,43 +159,56 @@ func filterDeliveries(sc scope, f domain.DeliveryFilter) (query []clause.Express
 		if err != nil || len(events) == 0 {
 			return nil, false, err
 		}
-		query = append(query, ofEvent(sc, events[0].Position))
+		query = append(query, ofEvent(sc, f.EventID, events[0].Position))
 	}
 	return query, true, nil
 }
 
-// ofEvent is the condition that a delivery is of the event at a position.
-func ofEvent(sc scope, position int64) clause.Expression {
+// ofEvent is the condition that a delivery is of an event, at its position.
+func ofEvent(sc scope, event domain.ID, position int64) clause.Expression {
 	if isPostgres(sc) {
 		return eq("number", position)
 	}
-	event := []any{uid(sc.wall.account), position, uid(sc.wall.account), position}
-	return condition{"number BETWEEN " + firstNumberSQLite + " AND " + firstNumberSQLite + " + 63", event}
+	known := []any{exactID(event), uid(sc.wall.account)}
+	return condition{"number BETWEEN " + firstNumberSQLite + " AND " + firstNumberSQLite + " + 63", append(known, known...)}
 }
 
-// firstNumberSQLite is the first number for deliveries of the event of account ? at position ?; deliveriesPerEvent says how many.
-const firstNumberSQLite = `64 * (SELECT e.number FROM events AS e WHERE e.account_id = ? AND e.position = ?)`
+// firstNumberSQLite is the first number for deliveries of event ? of account ?; deliveriesPerEvent says how many.
+const firstNumberSQLite = `64 * (SELECT e.number FROM events AS e WHERE e.id = ? AND e.account_id = ?)`
 
 // withEvents completes deliveries with their events, without the data.
 func withEvents(sc scope, rows []deliveryRow) ([]domain.Delivery, error) {
 	if len(rows) == 0 {
 		return nil, nil
 	}
-	list, positions := make([]domain.Delivery, len(rows)), make([]any, len(rows))
-	for i := range rows {
-		list[i], positions[i] = rows[i].domain(), rows[i].Position
-	}
 	var events []eventRow
 	err := sc.rows(&eventRow{}).Select("account_id", "position", "id", "instance_id", "sequence", "at", "type").
-		Where(in("position", positions)).Find(&events).Error
+		Where(haveDeliveries(sc, rows...)).Find(&events).Error
 	byPosition := make(map[int64]domain.Event, len(events))
 	for i := range events {
 		byPosition[events[i].Position] = events[i].domain()
 	}
-	for i := range list {
+	list := make([]domain.Delivery, len(rows))
+	for i := range rows {
+		list[i] = rows[i].domain()
 		list[i].Event = byPosition[rows[i].Position]
 	}
 	return list, err
+}
+
+// haveDeliveries is the condition that events are those of deliveries.
+func haveDeliveries(sc scope, rows ...deliveryRow) clause.Expression {
+	postgres := isPostgres(sc)
+	numbers := listOf(rows, func(d *deliveryRow) any {
+		if postgres {
+			return d.Position
+		}
+		return d.Number / deliveriesPerEvent
+	})
+	if postgres {
+		return in("position", numbers)
+	}
+	return in("number", numbers)
 }
 
 // Delivery returns one entry of a webhook's log with all attempts, oldest first. CodeWebhookNotFound,
@@ -213,7 +226,7 @@ func (a *Account) Delivery(ctx context.Context, webhook, id domain.ID) (domain.D
 			return orNotFound(err, domain.DeliveryNotFound)
 		}
 		var event eventRow
-		err = sc.rows(&event).Where(eq("position", row.Position)).Take(&event).Error
+		err = sc.rows(&event).Where(haveDeliveries(sc, row)).Take(&event).Error
 		if err != nil {
 			return err
 		}

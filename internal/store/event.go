@@ -31,6 +31,14 @@ func (r *eventRow) domain() domain.Event {
 	}
 }
 
+// orderedEventRow is an event as the events of an account are read in order.
+type orderedEventRow eventRow
+
+// TableName tells GORM.
+func (orderedEventRow) TableName() string { return "ordered_events" }
+
+func (r *orderedEventRow) domain() domain.Event { return (*eventRow)(r).domain() }
+
 type headRow struct {
 	AccountID  uid   `gorm:"column:account_id;primaryKey"`
 	InstanceID uid   `gorm:"column:instance_id;primaryKey"`
@@ -59,9 +67,9 @@ func (a *Account) Events(ctx context.Context, after int64, limit int, f domain.E
 			}
 			query = query.Where(lte("position", seen.Position))
 		}
-		var rows []eventRow
+		var rows []orderedEventRow
 		err = query.Limit(limit).Find(&rows).Error
-		found = listOf(rows, (*eventRow).domain)
+		found = listOf(rows, (*orderedEventRow).domain)
 		return err
 	})
 	if err != nil {
@@ -77,14 +85,14 @@ func (a *Account) Events(ctx context.Context, after int64, limit int, f domain.E
 func (s *Store) windowEnd(sc scope, after int64, f domain.EventFilter) (domain.EventPlace, error) {
 	query := latestEvents(sc, after)
 	if indexed := s.pool != nil && len(f.Instances) == 1 && f.Types == 0; !indexed {
-		var first []eventRow // positions may begin late: the sweep removes the oldest
+		var first []orderedEventRow // positions may begin late: the sweep removes the oldest
 		err := s.eventsAfter(sc, after, domain.EventFilter{}).Select("position").Limit(1).Find(&first).Error
 		if err != nil || len(first) == 0 {
 			return domain.EventPlace{}, err
 		}
 		query = query.Where(lte("position", first[0].Position+s.eventWindow-1))
 	}
-	var last []eventRow
+	var last []orderedEventRow
 	if err := query.Limit(1).Find(&last).Error; err != nil || len(last) == 0 {
 		return domain.EventPlace{}, err
 	}
@@ -94,11 +102,11 @@ func (s *Store) windowEnd(sc scope, after int64, f domain.EventFilter) (domain.E
 // latestEvents are the places of the events after a position, the latest first.
 func latestEvents(sc scope, after int64) *gorm.DB {
 	latest := clause.OrderBy{Columns: []clause.OrderByColumn{{Column: clause.Column{Name: "position"}, Desc: true}}}
-	return sc.rows(&eventRow{}).Where(condition{"position > ?", []any{after}}).Select("position", "id").Clauses(latest)
+	return sc.rows(&orderedEventRow{}).Where(condition{"position > ?", []any{after}}).Select("position", "id").Clauses(latest)
 }
 
 func (s *Store) eventsAfter(sc scope, after int64, f domain.EventFilter) *gorm.DB {
-	query := sc.rows(&eventRow{}).Where(condition{"position > ?", []any{after}}).Clauses(ascending("position"))
+	query := sc.rows(&orderedEventRow{}).Where(condition{"position > ?", []any{after}}).Clauses(ascending("position"))
 	if f.Types != 0 {
 		query = query.Where(condition{"(type & ?) <> 0", []any{int64(f.Types)}})
 	}

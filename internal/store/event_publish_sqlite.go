@@ -26,7 +26,10 @@ ON CONFLICT (account_id, instance_id) DO UPDATE SET last = last + excluded.last
 RETURNING account_id, instance_id, last`
 
 	insertEventSQLite crossing = `
-INSERT INTO events (account_id, position, id, instance_id, sequence, at, type, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)`
+INSERT INTO events (account_id, position, id, instance_id, sequence, at, type, data) VALUES ` + eventRowSQL
+	insertEventsSQLite crossing = insertEventSQLite + `,` + eventRowSQL + `,` + eventRowSQL + `,` + eventRowSQL +
+		`,` + eventRowSQL + `,` + eventRowSQL + `,` + eventRowSQL + `,` + eventRowSQL
+	eventRowSQL = `(?, ?, ?, ?, ?, ?, ?, ?)`
 
 	// matchingSQLite finds the webhooks for rows of an account, an instance and a type, by their place in the list, whether they
 	// are active, and whether their lanes are not due by ?2.
@@ -41,7 +44,10 @@ CROSS JOIN webhook_lanes AS l ON l.account_id = w.account_id AND l.webhook_id = 
 
 	insertDeliverySQLite crossing = `
 INSERT INTO deliveries (number, account_id, webhook_id, position, created_at, took_ms, status_code, attempts, step, manual, state, failure)
-VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, 0, 0, false, ?6, ?7)`
+VALUES ` + deliveryRowSQL
+	insertDeliveriesSQLite crossing = insertDeliverySQLite + `,` + deliveryRowSQL + `,` + deliveryRowSQL + `,` + deliveryRowSQL +
+		`,` + deliveryRowSQL + `,` + deliveryRowSQL + `,` + deliveryRowSQL + `,` + deliveryRowSQL
+	deliveryRowSQL = `(?, ?, ?, ?, ?, 0, 0, 0, 0, false, ?, ?)`
 
 	dueLaneSQLite crossing = `UPDATE webhook_lanes SET due_at = ?3 WHERE account_id = CAST(?1 AS blob) AND webhook_id = CAST(?2 AS blob)`
 )
@@ -72,7 +78,7 @@ func publishOnSQLite(sc scope, all []*joinedPublication) error {
 			events = append(events, numberedEvent{Event: &a.events[i]})
 		}
 	}
-	if err = insertEventsSQLite(ctx, tx, events); err != nil {
+	if err = addEventsSQLite(ctx, tx, events); err != nil {
 		return translated(sc, err)
 	}
 	return translated(sc, fanOutOnSQLite(ctx, tx, sc.news, events))
@@ -87,24 +93,43 @@ type numberedEvent struct {
 // deliveriesPerEvent are the numbers of deliveries that are kept for each event: no event has so many webhooks.
 const deliveriesPerEvent = 64
 
-// insertEventsSQLite adds events, and fills in their numbers.
-func insertEventsSQLite(ctx context.Context, tx gorm.ConnPool, events []numberedEvent) error {
-	insert, err := prepareSQLite(ctx, tx, insertEventSQLite)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = insert.Close() }()
-	for i := range events {
-		e := &events[i]
-		result, err := insert.ExecContext(ctx, uid(e.AccountID), e.Position, uid(e.ID), uid(e.InstanceID), e.Sequence, millisOf(e.At), int64(e.Type), e.Data)
+// insertedAtOnce are the rows of a statement that inserts several: to run one costs as much as a row.
+const insertedAtOnce = 8
+
+// insertSQLite inserts rows by statements for several and for one, and returns their numbers in the table.
+func insertSQLite(ctx context.Context, tx gorm.ConnPool, one, several crossing, rows [][]any) ([]int64, error) {
+	numbers := make([]int64, 0, len(rows))
+	for len(rows) > 0 {
+		statement, n := one, 1
+		if len(rows) >= insertedAtOnce {
+			statement, n = several, insertedAtOnce
+		}
+		result, err := tx.ExecContext(ctx, string(statement), slices.Concat(rows[:n]...)...)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if e.number, err = result.LastInsertId(); err != nil {
-			return err
+		last, err := result.LastInsertId()
+		if err != nil {
+			return nil, err
 		}
+		for number := last - int64(n) + 1; number <= last; number++ { // there is no other writer
+			numbers = append(numbers, number)
+		}
+		rows = rows[n:]
 	}
-	return nil
+	return numbers, nil
+}
+
+// addEventsSQLite adds events, and fills in their numbers.
+func addEventsSQLite(ctx context.Context, tx gorm.ConnPool, events []numberedEvent) error {
+	rows := listOf(events, func(e *numberedEvent) []any {
+		return []any{uid(e.AccountID), e.Position, uid(e.ID), uid(e.InstanceID), e.Sequence, millisOf(e.At), int64(e.Type), e.Data}
+	})
+	numbers, err := insertSQLite(ctx, tx, insertEventSQLite, insertEventsSQLite, rows)
+	for i, number := range numbers {
+		events[i].number = number
+	}
+	return err
 }
 
 // fanOutOnSQLite adds the deliveries of events, and makes their lanes due.
@@ -114,11 +139,7 @@ func fanOutOnSQLite(ctx context.Context, tx gorm.ConnPool, to *news, events []nu
 	if err != nil || len(targets) == 0 {
 		return err
 	}
-	insert, err := prepareSQLite(ctx, tx, insertDeliverySQLite)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = insert.Close() }()
+	rows := make([][]any, len(targets))
 	to.due = slices.Grow(to.due, len(targets))
 	place := int64(0)
 	for i, t := range targets {
@@ -137,10 +158,7 @@ func fanOutOnSQLite(ctx context.Context, tx gorm.ConnPool, to *news, events []nu
 		if !t.active {
 			d.State, failure = domain.DeliveryExhausted, domain.FailureDisabled
 		}
-		_, err = insert.ExecContext(ctx, number, uid(d.AccountID), uid(d.WebhookID), d.Event.Position, millisOf(at), string(d.State), optional(failure))
-		if err != nil {
-			return err
-		}
+		rows[i] = []any{number, uid(d.AccountID), uid(d.WebhookID), d.Event.Position, millisOf(at), string(d.State), optional(failure)}
 		if !t.active {
 			continue
 		}
@@ -151,7 +169,8 @@ func fanOutOnSQLite(ctx context.Context, tx gorm.ConnPool, to *news, events []nu
 		}
 		to.due = append(to.due, d)
 	}
-	return nil
+	_, err = insertSQLite(ctx, tx, insertDeliverySQLite, insertDeliveriesSQLite, rows) // which has their numbers
+	return err
 }
 
 // target is a webhook that wants an event.

@@ -35,7 +35,7 @@ DELETE FROM deliveries WHERE account_id = $1 AND event_id = ANY ($2)
 DELETE FROM events WHERE account_id = $1 AND position = ANY ($2)
     AND NOT EXISTS (SELECT FROM deliveries AS d WHERE d.account_id = $1 AND d.event_id = events.id)`
 
-	dropEventSQLite = `DELETE FROM events WHERE account_id = ?1 AND position = ?2`
+	dropEventSQLite = `DELETE FROM events WHERE id = ?2 AND account_id = ?1`
 )
 
 // eventBatch is small, as each event may take many deliveries and attempts with it.
@@ -105,10 +105,10 @@ func dropEventsOf(sc scope, rows []eventRow) (n int, err error) {
 		return int(some), err
 	}
 	for _, r := range rows {
-		if err := sc.rows(&deliveryRow{}).Where(ofEvent(sc, r.Position)).Delete(&deliveryRow{}).Error; err != nil {
+		if err := sc.rows(&deliveryRow{}).Where(ofEvent(sc, domain.ID(r.ID), r.Position)).Delete(&deliveryRow{}).Error; err != nil {
 			return 0, err
 		}
-		some, err := countByHand(sc, dropEventSQLite, r.Position)
+		some, err := countByHand(sc, dropEventSQLite, exactID(r.ID))
 		if err != nil {
 			return 0, err
 		}

@@ -80,7 +80,7 @@ func bindings(table string) (account, partner string, known bool) {
 	case "instances":
 		return "account_id", "partner_id", true
 	case "account_origins", "api_keys", "idempotency_keys", "instance_counts", "instance_links",
-		"event_heads", "events", "webhooks", "webhook_lanes", "deliveries", "delivery_attempts", "inbound_webhooks":
+		"event_heads", "events", "ordered_events", "webhooks", "webhook_lanes", "deliveries", "delivery_attempts", "inbound_webhooks":
 		return "account_id", "", true
 	case "partner_counts":
 		return "", "partner_id", true

@@ -36,10 +36,11 @@ func schemaDigest(t testing.TB) string {
 	return hex.EncodeToString(sum.Sum(nil)[:8])
 }
 
-// ownNames are what only one of the engines has: each finds the deliveries of an event, and the events of an instance, in the way
-// that costs it least to write.
+// ownNames are what only one of the engines has: each finds the deliveries of an event, and the events of an account or an
+// instance, in the way that costs it least to write.
 var ownNames = []string{
-	"events.number", "events_in_order", "deliveries.number", "deliveries_log",
+	"events.number", "event_order.account_id not null", "event_order.position not null", "event_order.type not null", "event_order.instance_id",
+	"event_order.number not null", "deliveries.number", "deliveries_log",
 	"deliveries.number not null", "deliveries.event_id not null", "deliveries_of_event", "events_of_instance",
 }
 
@@ -49,7 +50,7 @@ func TestMigrate_EnginesHaveEqualTables(t *testing.T) {
 		store.DialectSQLite: `SELECT m.name || '.' || c.name || CASE WHEN c."notnull" THEN ' not null' ELSE '' END
 			FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table' ORDER BY 1`,
 		store.DialectPostgres: `SELECT table_name || '.' || column_name || CASE is_nullable WHEN 'NO' THEN ' not null' ELSE '' END
-			FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1`,
+			FROM information_schema.columns WHERE table_schema = 'public' AND table_name <> 'ordered_events' ORDER BY 1`,
 	}
 	indexes := map[string]string{
 		store.DialectSQLite:   `SELECT name FROM sqlite_master WHERE type = 'index' AND name NOT LIKE 'sqlite_%' ORDER BY 1`,

@@ -26,6 +26,8 @@ CREATE TABLE events (
 -- and those of before a time come first.
 CREATE INDEX events_by_id ON events (id);
 CREATE INDEX events_of_instance ON events (account_id, instance_id, position) WHERE instance_id IS NOT NULL;
+-- As they are read account by account, for which SQLite needs more.
+CREATE VIEW ordered_events AS SELECT account_id, position, id, instance_id, sequence, at, type, data FROM events;
 
 CREATE TABLE webhooks (
     account_id                 uuid           NOT NULL REFERENCES accounts (id),
@@ -150,5 +152,6 @@ DROP TABLE delivery_attempts;
 DROP TABLE deliveries;
 DROP TABLE webhook_lanes;
 DROP TABLE webhooks;
+DROP VIEW ordered_events;
 DROP TABLE events;
 DROP TABLE event_heads;
