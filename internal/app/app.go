@@ -71,8 +71,8 @@ func Open(ctx context.Context, cfg Config, logTo io.Writer) (*App, error) {
 	}
 	a := &App{
 		cfg: cfg, logs: newLogBuffer(logTo), metrics: prometheus.NewRegistry(),
-		urls:    webhook.NewURLPolicy(false, slices.Concat(cfg.thisMachine(), cfg.WebhookNetworks)...),
-		proxies: webhook.NewURLPolicy(false, cfg.thisMachine()...),
+		urls:    webhook.NewURLPolicy(slices.Concat(cfg.thisMachine(), cfg.WebhookNetworks)...),
+		proxies: webhook.NewURLPolicy(cfg.thisMachine()...),
 	}
 	a.log = slog.New(slog.NewJSONHandler(a.logs, &slog.HandlerOptions{Level: cfg.LogLevel}))
 	if err := a.open(ctx); err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/pombal-api/pombal/internal/domain"
 	"github.com/pombal-api/pombal/internal/seal"
+	"github.com/pombal-api/pombal/internal/webhook"
 )
 
 // Database says where the data is. Every command takes it.
@@ -64,7 +65,7 @@ func (c *Config) thisMachine() []netip.Prefix {
 	if !c.Loopback {
 		return nil
 	}
-	return []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+	return webhook.Loopback()
 }
 
 // Secret is text that never shows itself in logs or errors.

@@ -39,7 +39,7 @@ func (p *URLPolicy) checkAddr(ip netip.Addr) error {
 			return errMetadata
 		}
 	}
-	if p.private || ip.Zone() == "" && p.guard.SafeAddr(ip) == nil {
+	if ip.Zone() == "" && p.guard.SafeAddr(ip) == nil {
 		return nil
 	}
 	for _, prefix := range p.allowed {

@@ -32,7 +32,7 @@ func TestClient_Try(t *testing.T) {
 		_, _ = io.WriteString(w, "thanks")
 	})
 	e := newEvent(`{"name":"Loja <1> & \u2028"}`)
-	a, err := newClient(t, webhook.NewURLPolicy(true)).Try(t.Context(), newHook(server.URL+"/x?y=z"), e)
+	a, err := newClient(t, webhook.NewURLPolicy(webhook.Loopback()...)).Try(t.Context(), newHook(server.URL+"/x?y=z"), e)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func TestClient_SpellsHeadersAsDocumented(t *testing.T) {
 		}
 		_, _ = io.WriteString(conn, "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
 	})
-	if a, err := newClient(t, webhook.NewURLPolicy(true)).Try(t.Context(), newHook(to), newEvent(`{}`)); err != nil || a.Failure != "" {
+	if a, err := newClient(t, webhook.NewURLPolicy(webhook.Loopback()...)).Try(t.Context(), newHook(to), newEvent(`{}`)); err != nil || a.Failure != "" {
 		t.Fatal(a, err)
 	}
 	close(lines)
@@ -157,7 +157,7 @@ func TestClient_ClassifiesFailures(t *testing.T) {
 		{"blocked", "http://169.254.169.254/latest/meta-data", 0, domain.FailureBlocked},
 		{"not a URL", "http://exa mple", 0, domain.FailureBlocked},
 	}
-	c := newClient(t, webhook.NewURLPolicy(true))
+	c := newClient(t, webhook.NewURLPolicy(webhook.Loopback()...))
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -211,7 +211,7 @@ func TestClient_TimesOut(t *testing.T) {
 			hook := newHook(raw(t, drip(tt.head)))
 			hook.Timeout = 300 * time.Millisecond
 			begun := time.Now()
-			a, err := newClient(t, webhook.NewURLPolicy(true)).Try(t.Context(), hook, newEvent(`{}`))
+			a, err := newClient(t, webhook.NewURLPolicy(webhook.Loopback()...)).Try(t.Context(), hook, newEvent(`{}`))
 			if name == "says nothing" && a.Failure == domain.FailureUnsupported {
 				return // what it dripped was no HTTP
 			}
@@ -235,7 +235,7 @@ func TestClient_DoesNotWaitForAnotherProtocol(t *testing.T) {
 		<-end
 	})
 	t.Cleanup(func() { close(end) })
-	a, err := newClient(t, webhook.NewURLPolicy(true)).Try(t.Context(), newHook(to), newEvent(`{}`))
+	a, err := newClient(t, webhook.NewURLPolicy(webhook.Loopback()...)).Try(t.Context(), newHook(to), newEvent(`{}`))
 	if err != nil || a.Failure != domain.FailureUnsupported || a.Took > time.Second {
 		t.Errorf("got %+v, %v", a, err)
 	}
@@ -254,7 +254,7 @@ func TestClient_ReadsLittle(t *testing.T) {
 			}
 		}
 	})
-	a, err := newClient(t, webhook.NewURLPolicy(true)).Try(t.Context(), newHook(server.URL), newEvent(`{}`))
+	a, err := newClient(t, webhook.NewURLPolicy(webhook.Loopback()...)).Try(t.Context(), newHook(server.URL), newEvent(`{}`))
 	if err != nil || a.Failure != "" || len(a.Response) != domain.MaxAttemptResponse {
 		t.Errorf("kept %d bytes of the answer; %q, %v", len(a.Response), a.Failure, err)
 	}
@@ -271,7 +271,7 @@ func TestClient_KnowsNoProxyOfTheEnvironment(t *testing.T) {
 	for _, name := range []string{"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY"} {
 		t.Setenv(name, proxy.URL)
 	}
-	a, err := newClient(t, webhook.NewURLPolicy(false)).Try(t.Context(), newHook("http://10.0.0.1/"), newEvent(`{}`))
+	a, err := newClient(t, webhook.NewURLPolicy()).Try(t.Context(), newHook("http://10.0.0.1/"), newEvent(`{}`))
 	if err != nil || a.Failure != domain.FailureBlocked || len(asked) > 0 {
 		t.Errorf("got %+v, %v; the proxy was asked %d times", a, err, len(asked))
 	}
@@ -293,7 +293,7 @@ func TestClient_UsesANewConnectionWhenAnOldOneIsGone(t *testing.T) {
 			_, _ = io.Copy(io.Discard, req.Body)
 		}
 	})
-	c := newClient(t, webhook.NewURLPolicy(true))
+	c := newClient(t, webhook.NewURLPolicy(webhook.Loopback()...))
 	for i := range 3 {
 		if a, err := c.Try(t.Context(), newHook(to), newEvent(`{}`)); err != nil || a.Failure != "" {
 			t.Fatalf("attempt %d: %+v, %v", i, a, err)
@@ -312,10 +312,10 @@ func TestClient_ChargesNobodyForOurOwnTrouble(t *testing.T) {
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := newClient(t, webhook.NewURLPolicy(true)).Try(ctx, newHook(server.URL), newEvent(`{}`)); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := newClient(t, webhook.NewURLPolicy(webhook.Loopback()...)).Try(ctx, newHook(server.URL), newEvent(`{}`)); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("the caller's own deadline says %v", err)
 	}
-	broken := webhook.NewClient(webhook.NewURLPolicy(true), func(*domain.Webhook, []byte) ([]byte, error) {
+	broken := webhook.NewClient(webhook.NewURLPolicy(webhook.Loopback()...), func(*domain.Webhook, []byte) ([]byte, error) {
 		return nil, errors.New("sealed to somebody else")
 	}, 8)
 	if _, err := broken.Try(t.Context(), newHook(server.URL), newEvent(`{}`)); err == nil {

@@ -146,10 +146,10 @@ func TestClient_CallsNoForbiddenAddress(t *testing.T) {
 	t.Parallel()
 	port, connections := trap(t)
 	names := &nameserver{answers: map[string][]netip.Addr{}}
-	literal := newClient(t, webhook.NewURLPolicy(false))
-	named := webhook.NewClientResolving(webhook.NewURLPolicy(false), unsealed, names.resolver())
+	literal := newClient(t, webhook.NewURLPolicy())
+	named := webhook.NewClientResolving(webhook.NewURLPolicy(), unsealed, names.resolver())
 	// Who allows one private network has not allowed the others.
-	allowing := webhook.NewClientResolving(webhook.NewURLPolicy(false, netip.MustParsePrefix("10.99.0.0/16")), unsealed, names.resolver())
+	allowing := webhook.NewClientResolving(webhook.NewURLPolicy(netip.MustParsePrefix("10.99.0.0/16")), unsealed, names.resolver())
 	t.Cleanup(named.Close)
 	t.Cleanup(allowing.Close)
 	for _, text := range forbidden() {
@@ -189,7 +189,7 @@ func TestClient_CallsNoOddSpelling(t *testing.T) {
 	t.Parallel()
 	port, connections := trap(t)
 	for _, policy := range []*webhook.URLPolicy{
-		webhook.NewURLPolicy(false), webhook.NewURLPolicy(false, netip.MustParsePrefix("10.99.0.0/16")),
+		webhook.NewURLPolicy(), webhook.NewURLPolicy(netip.MustParsePrefix("10.99.0.0/16")),
 	} {
 		c := newClient(t, policy)
 		for _, host := range []string{
@@ -237,7 +237,7 @@ func TestClient_JudgesEveryResolution(t *testing.T) {
 	names := &nameserver{answers: map[string][]netip.Addr{
 		"rebind.example.com.": {netip.MustParseAddr("127.0.0.2"), netip.MustParseAddr("127.0.0.2"), netip.MustParseAddr("127.0.0.1")},
 	}}
-	c := webhook.NewClientResolving(webhook.NewURLPolicy(false, netip.MustParsePrefix("127.0.0.2/32")), unsealed, names.resolver())
+	c := webhook.NewClientResolving(webhook.NewURLPolicy(netip.MustParsePrefix("127.0.0.2/32")), unsealed, names.resolver())
 	t.Cleanup(c.Close)
 	hook := newHook("http://rebind.example.com:" + port + "/")
 	var seen []domain.FailureCode
@@ -256,7 +256,7 @@ func TestClient_JudgesEveryResolution(t *testing.T) {
 // What is allowed explicitly is called, except what tells machines their secrets.
 func TestURLPolicy_Allowed(t *testing.T) {
 	t.Parallel()
-	p := webhook.NewURLPolicy(false, netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("169.254.0.0/16"), netip.MustParsePrefix("fd00::/8"))
+	p := webhook.NewURLPolicy(netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("169.254.0.0/16"), netip.MustParsePrefix("fd00::/8"))
 	for address, want := range map[string]bool{
 		"10.1.2.3:80": true, "10.2.0.1:80": false, "[::ffff:10.1.2.3]:80": true, "127.0.0.1:80": false, "169.254.169.254:80": false,
 		"[fd12::1]:80": true, "[fd00:ec2::254]:80": false, "93.184.216.34:80": true,

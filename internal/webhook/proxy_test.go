@@ -9,10 +9,10 @@ import (
 
 func TestURLPolicy_Proxies(t *testing.T) {
 	t.Parallel()
-	public, private := webhook.NewURLPolicy(false), webhook.NewURLPolicy(true)
+	public, here := webhook.NewURLPolicy(), webhook.NewURLPolicy(webhook.Loopback()...)
 	tests := []struct {
-		url             string
-		public, private bool
+		url          string
+		public, here bool
 	}{
 		{"http://proxy.example.com:3128", true, true},
 		{"https://ana:hunter2@proxy.example.com:8443/", true, true},
@@ -21,7 +21,7 @@ func TestURLPolicy_Proxies(t *testing.T) {
 		{"socks5://ana:p%40ss%2Fhunter2@proxy.example.com", true, true},
 		{"socks5://127.0.0.1:1080", false, true},
 		{"http://ana:hunter2@proxy:3128", false, true},
-		{"http://ana:hunter2@10.0.0.7:3128", false, true},
+		{"http://ana:hunter2@10.0.0.7:3128", false, false},
 		{"http://[::1]:3128", false, true},
 		{"http://ana:hunter2@squid.internal:3128", false, true},
 		{"http://169.254.169.254:80", false, false},
@@ -57,7 +57,7 @@ func TestURLPolicy_Proxies(t *testing.T) {
 		for name, c := range map[string]struct {
 			policy *webhook.URLPolicy
 			want   bool
-		}{"public": {public, tt.public}, "private": {private, tt.private}} {
+		}{"public": {public, tt.public}, "this machine's": {here, tt.here}} {
 			err := c.policy.CheckProxy(tt.url)
 			if (err == nil) != c.want {
 				t.Errorf("%s policy, %.60q: %v", name, tt.url, err)

@@ -81,7 +81,7 @@ func (r *real) has(hook int, state domain.DeliveryState) bool {
 func (r *real) worker(s Store, change ...func(*Worker)) (w *Worker, stop func()) {
 	r.t.Helper()
 	unsealed := func(_ *domain.Webhook, sealed []byte) ([]byte, error) { return sealed, nil }
-	client := NewClient(NewURLPolicy(true), unsealed, 64)
+	client := NewClient(NewURLPolicy(Loopback()...), unsealed, 64)
 	w = NewWorker(Config{Store: s, Client: client})
 	for _, c := range change {
 		c(w)

@@ -241,7 +241,7 @@ func TestClient_EndsARotation(t *testing.T) {
 	t.Parallel()
 	var got http.Header
 	server := serve(t, func(_ http.ResponseWriter, r *http.Request) { got = r.Header })
-	c := newClient(t, webhook.NewURLPolicy(true))
+	c := newClient(t, webhook.NewURLPolicy(webhook.Loopback()...))
 	for _, tt := range []struct {
 		left time.Duration
 		want int

@@ -19,16 +19,17 @@ type URLPolicy struct {
 	guard   *ssrf.Guardian
 	never   []netip.Prefix
 	allowed []netip.Prefix
-	// private permits loopback and private addresses: only for development.
-	private bool
+}
+
+// Loopback are the networks that lead to this machine only: for development.
+func Loopback() []netip.Prefix {
+	return []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 }
 
 // NewURLPolicy returns the policy of a public service, which permits the allowed networks though they are not
-// public, or, with private, one that also permits this machine and its network. What tells machines in a cloud
-// their secrets is never permitted.
-func NewURLPolicy(private bool, allowed ...netip.Prefix) *URLPolicy {
+// public. What tells machines in a cloud their secrets is never permitted.
+func NewURLPolicy(allowed ...netip.Prefix) *URLPolicy {
 	return &URLPolicy{
-		private: private,
 		never:   neverCalled(),
 		allowed: allowed,
 		guard:   ssrf.New(ssrf.WithAnyPort(), ssrf.WithAnyNetwork(), ssrf.WithDeniedV4Prefixes(azureAgent())),
@@ -77,7 +78,7 @@ func (p *URLPolicy) checkHost(host string) error {
 	if !isASCII(host) { // it was percent-encoded
 		return errors.New("It is not a well-formed URL.")
 	}
-	if p.private || len(p.allowed) > 0 { // a network that is not public has names that are not public
+	if len(p.allowed) > 0 { // a network that is not public has names that are not public
 		return nil
 	}
 	return checkName(strings.ToLower(strings.TrimSuffix(host, ".")))

@@ -51,7 +51,7 @@ func openPombal(ctx context.Context, s Script) (*pombal, error) {
 	if err = p.store.Migrate(ctx); err != nil {
 		return nil, errors.Join(err, p.close())
 	}
-	p.client = webhook.NewClient(webhook.NewURLPolicy(true), func(w *domain.Webhook, sealed []byte) ([]byte, error) {
+	p.client = webhook.NewClient(webhook.NewURLPolicy(webhook.Loopback()...), func(w *domain.Webhook, sealed []byte) ([]byte, error) {
 		return p.sealer.Open(sealed, domain.WebhookSecretPlace(w.AccountID, w.ID))
 	}, idlePerHost*s.Targets)
 	p.worker = webhook.NewWorker(webhook.Config{Store: p.store, Client: p.client, Log: log})
