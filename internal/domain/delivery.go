@@ -119,9 +119,7 @@ type FailingWebhook struct {
 
 // DisableWebhook is what a worker found out about an endpoint that gets nothing any more.
 type DisableWebhook struct {
-	Lane LaneKey
-	// URL is where nothing more is to go: a webhook that has another one by now stays as it is. "" is any.
-	URL    string
+	Lane   LaneKey
 	Reason DisableReason
 	At     time.Time
 }

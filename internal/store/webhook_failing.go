@@ -11,19 +11,18 @@ import (
 )
 
 // DisableWebhook ends what a webhook gets, and tells the account. What waits for it becomes exhausted.
-// domain.ErrLeaseLost when another worker has the lane, unless the epoch is 0; CodeWebhookNotFound. A webhook that is
-// disabled already, or has another URL by now, stays as it is.
+// domain.ErrLeaseLost when another worker has the lane, or nobody: it may lead somewhere else by now. CodeWebhookNotFound.
 func (s *Store) DisableWebhook(ctx context.Context, d domain.DisableWebhook) error {
 	err := s.write(ctx, wall{account: d.Lane.Account}, func(sc scope) error {
 		lane, row, err := lockedWebhook(sc, d.Lane.Webhook)
 		if err != nil {
 			return err
 		}
-		if d.Lane.Epoch != 0 && d.Lane.Epoch != lane.Epoch {
+		if d.Lane.Epoch != lane.Epoch {
 			return domain.ErrLeaseLost
 		}
 		before, w := row.domain(), row.domain()
-		if w.Status == domain.WebhookDisabled || d.URL != "" && d.URL != w.URL {
+		if w.Status == domain.WebhookDisabled {
 			return nil
 		}
 		w.Status, w.DisabledReason = domain.WebhookDisabled, d.Reason

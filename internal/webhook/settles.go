@@ -77,7 +77,7 @@ func (d *dispatcher) leave(l *lane) {
 }
 
 func (d *dispatcher) disable(l *lane) {
-	what := domain.DisableWebhook{Lane: l.Key(), URL: l.Webhook.URL, Reason: l.disabled, At: d.now}
+	what := domain.DisableWebhook{Lane: l.Key(), Reason: l.disabled, At: d.now}
 	l.leaving = true
 	d.disabling++
 	d.call(func(ctx context.Context) func() {
