@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/pombal-api/pombal/internal/app"
@@ -240,6 +241,7 @@ func TestDatabaseSilent(t *testing.T) {
 	patient.Stop()
 	network := newLink(t, db.URL)
 	s := apitest.StartOn(t, testkit.Database{URL: network.url, Dir: db.Dir}, func(c *app.Config) { c.RequestTimeout = time.Second })
+	t.Cleanup(func() { showSessions(t, db.URL) })
 	allServed(t, s, calls, 10*time.Second)
 	network.freeze()
 	allUnavailable(t, s, calls, 4*time.Second)
@@ -250,6 +252,30 @@ func TestDatabaseSilent(t *testing.T) {
 	allServed(t, s, calls, 10*time.Second)
 	network.cut()
 	allServed(t, s, calls, 10*time.Second)
+}
+
+// showSessions tells of a test that has failed what the sessions of its database are doing, and who holds them up.
+func showSessions(t *testing.T, databaseURL string) {
+	t.Helper()
+	if !t.Failed() {
+		return
+	}
+	ctx := context.WithoutCancel(t.Context())
+	conn, err := pgx.Connect(ctx, databaseURL)
+	if err != nil {
+		t.Log(err)
+		return
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	rows, err := conn.Query(ctx, `SELECT format('%s %s %s:%s, in a transaction for %s, held up by %s: %s', pid, state, wait_event_type, wait_event,
+			now() - xact_start, pg_blocking_pids(pid), query)
+		FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`)
+	if err != nil {
+		t.Log(err)
+		return
+	}
+	sessions, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	t.Logf("%d sessions (%v):\n%s", len(sessions), err, strings.Join(sessions, "\n"))
 }
 
 // TestSQLiteLockedByAnother has another program keep the database's write lock, as a shell does in which
