@@ -145,9 +145,8 @@ func (k keeper) PutDevice(ctx context.Context, device *store.Device) error {
 	if k.link.ctx.Err() != nil {
 		return errEnded
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := withEither(ctx, k.link.ctx)
 	defer cancel()
-	defer context.AfterFunc(k.link.ctx, cancel)() //nolint:contextcheck // the link's end is another one
 	d := k.link.driver
 	if device.Initialized {
 		return d.devices.PutDevice(ctx, device)

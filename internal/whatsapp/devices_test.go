@@ -155,11 +155,7 @@ func TestSavedTooLate(t *testing.T) {
 				return err
 			},
 		} {
-			l := open(t, d, target(""))
-			if err := a.ScanQR(soon(t), l.await(t, domain.LinkQR).Text); err != nil {
-				t.Fatal(err)
-			}
-			l.await(t, domain.LinkConnected)
+			l, _ := pair(t, d, a)
 			wantDevices(t, d, 1)
 			if err := end(l); err != nil {
 				t.Fatal(err)

@@ -52,11 +52,20 @@ func newWires(l *Link, onEnd func()) (*wires, error) {
 	return w, nil
 }
 
+// withEither returns a context like ctx that ends with another one, too.
+func withEither(ctx, other context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(other, cancel)
+	return ctx, func() {
+		stop()
+		cancel()
+	}
+}
+
 // reach opens a socket for the transport, which would go on dialing after its caller has given up.
 func (w *wires) reach(ctx context.Context, network, addr string) (net.Conn, error) {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := withEither(ctx, w.ctx)
 	defer cancel()
-	defer context.AfterFunc(w.ctx, cancel)() //nolint:contextcheck // it ends with either, the request or the connection
 	if w.target != "" {
 		addr = w.target
 	}
