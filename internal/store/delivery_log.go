@@ -24,10 +24,7 @@ func (a *Account) Deliveries(
 		if err != nil {
 			return nil, info, err
 		}
-		query, found, err := filterDeliveries(sc, f)
-		if err != nil || !found {
-			return nil, info, err
-		}
+		query := filterDeliveries(sc, f)
 		if p.After != nil {
 			query = append(query, condition{"number < ?", []any{numberOf(p.After.ID)}})
 		}
@@ -138,8 +135,8 @@ func (p pause) delays(d *domain.Delivery) {
 	}
 }
 
-// filterDeliveries returns the conditions of a filter; found is false when nothing can match them.
-func filterDeliveries(sc scope, f domain.DeliveryFilter) (query []clause.Expression, found bool, err error) {
+// filterDeliveries returns the conditions of a filter.
+func filterDeliveries(sc scope, f domain.DeliveryFilter) (query []clause.Expression) {
 	if f.Failed {
 		query = append(query, condition{"failure IS NOT NULL", nil})
 	}
@@ -154,22 +151,17 @@ func filterDeliveries(sc scope, f domain.DeliveryFilter) (query []clause.Express
 		query = append(query, eq("state", string(f.State)))
 	}
 	if !f.EventID.IsZero() {
-		var events []eventRow
-		err := sc.rows(&eventRow{}).Select("position").Where(eq("id", uid(f.EventID))).Find(&events).Error
-		if err != nil || len(events) == 0 {
-			return nil, false, err
-		}
-		query = append(query, ofEvent(sc, f.EventID, events[0].Position))
+		query = append(query, ofEvent(sc, f.EventID))
 	}
-	return query, true, nil
+	return query
 }
 
-// ofEvent is the condition that a delivery is of an event, at its position.
-func ofEvent(sc scope, event domain.ID, position int64) clause.Expression {
-	if isPostgres(sc) {
-		return eq("number", position)
-	}
+// ofEvent is the condition that a delivery is of an event of the account. An event that is not there has none.
+func ofEvent(sc scope, event domain.ID) clause.Expression {
 	known := []any{exactID(event), uid(sc.wall.account)}
+	if isPostgres(sc) {
+		return condition{"number = (SELECT e.position FROM events AS e WHERE e.id = ? AND e.account_id = ?)", known}
+	}
 	return condition{"number BETWEEN " + firstNumberSQLite + " AND " + firstNumberSQLite + " + 63", append(known, known...)}
 }
 
@@ -198,17 +190,10 @@ func withEvents(sc scope, rows []deliveryRow) ([]domain.Delivery, error) {
 
 // haveDeliveries is the condition that events are those of deliveries.
 func haveDeliveries(sc scope, rows ...deliveryRow) clause.Expression {
-	postgres := isPostgres(sc)
-	numbers := listOf(rows, func(d *deliveryRow) any {
-		if postgres {
-			return d.Position
-		}
-		return d.Number / deliveriesPerEvent
-	})
-	if postgres {
-		return in("position", numbers)
+	if isPostgres(sc) {
+		return in("position", listOf(rows, func(d *deliveryRow) any { return d.Position }))
 	}
-	return in("number", numbers)
+	return in("number", listOf(rows, func(d *deliveryRow) any { return d.Number / deliveriesPerEvent }))
 }
 
 // Delivery returns one entry of a webhook's log with all attempts, oldest first. CodeWebhookNotFound,

@@ -29,11 +29,7 @@ func plannedEvents(t *testing.T, f wallFixture) []plannedText {
 	}
 	filtered := func(filter domain.DeliveryFilter) string {
 		return text(func(sc scope) *gorm.DB {
-			conditions, _, err := filterDeliveries(sc, filter)
-			if err != nil {
-				t.Fatal(err)
-			}
-			parts := logParts(sc, f.mine, filter, conditions)
+			parts := logParts(sc, f.mine, filter, filterDeliveries(sc, filter))
 			return parts[len(parts)-1].Limit(9)
 		})
 	}
@@ -73,6 +69,8 @@ func plannedEvents(t *testing.T, f wallFixture) []plannedText {
 			[]string{"Index Scan Backward using deliveries_waiting"}, []string{"deliveries_waiting (account_id=? AND webhook_id=? AND next_at=?)"}},
 		{"what is exhausted", filtered(domain.DeliveryFilter{State: domain.DeliveryExhausted}),
 			[]string{"Index Scan Backward using deliveries_failed"}, []string{"deliveries_failed (account_id=? AND webhook_id=?)"}},
+		{"of an event", filtered(domain.DeliveryFilter{EventID: f.mine}), []string{"deliveries_pkey", "events_by_id"},
+			[]string{"deliveries_log (account_id=? AND webhook_id=? AND rowid>? AND rowid<?)", "events_by_id (id=?)"}},
 		{"what failed", filtered(domain.DeliveryFilter{Failed: true}),
 			[]string{"Index Scan Backward using deliveries_failed"}, []string{"deliveries_failed (account_id=? AND webhook_id=?)"}},
 	}

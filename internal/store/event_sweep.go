@@ -105,7 +105,7 @@ func dropEventsOf(sc scope, rows []eventRow) (n int, err error) {
 		return int(some), err
 	}
 	for _, r := range rows {
-		if err := sc.rows(&deliveryRow{}).Where(ofEvent(sc, domain.ID(r.ID), r.Position)).Delete(&deliveryRow{}).Error; err != nil {
+		if err := sc.rows(&deliveryRow{}).Where(ofEvent(sc, domain.ID(r.ID))).Delete(&deliveryRow{}).Error; err != nil {
 			return 0, err
 		}
 		some, err := countByHand(sc, dropEventSQLite, exactID(r.ID))
