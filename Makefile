@@ -11,6 +11,8 @@ COMPUTES := modernc.org/sqlite/lib modernc.org/libc/... crypto/internal/fips140/
 RACE     := -race $(COMPUTES:%=-gcflags=%=-race=false)
 # What it finds inside the WhatsApp library fails no test, but for soak, which knows what was found before.
 quiet     = $(GORACE) suppressions="$(CURDIR)/scripts/races/$(1).supp"
+# The tests' databases are in memory where that can be, what is built for them is not.
+in_memory = GOTMPDIR="$${GOTMPDIR:-$${TMPDIR:-/tmp}}" TMPDIR="$$(scripts/tmpdir.sh)"
 
 .DEFAULT_GOAL := help
 .PHONY: help run build test test-short bench soak fuzz lint generate
@@ -27,9 +29,9 @@ build: ## Build the static binary .bin/pombal
 test: export GORACE := $(call quiet,libraries)
 test: ## Run all tests with the race detector, on SQLite and PostgreSQL
 	@scripts/deps.sh cc postgres node
-	CGO_ENABLED=1 $(GO) test $(RACE) -shuffle=on -timeout 15m $$($(GO) list ./... | grep -v /internal/soak$$)
+	$(in_memory) CGO_ENABLED=1 $(GO) test $(RACE) -shuffle=on -timeout 15m $$($(GO) list ./... | grep -v /internal/soak$$)
 	@# Its nodes are processes of their own, which keep promises about time: others would take the processors from them.
-	CGO_ENABLED=1 $(GO) test $(RACE) -shuffle=on -timeout 15m ./internal/soak
+	$(in_memory) CGO_ENABLED=1 $(GO) test $(RACE) -shuffle=on -timeout 15m ./internal/soak
 
 test-short: ## Run the quick tests; what needs an absent program is skipped
 	$(GO) test -short ./...
