@@ -12,10 +12,10 @@ type listAccountsRequest struct {
 	Query api.ListAccountsParams `in:"query"`
 }
 
-func (s *Server) listAccounts(ctx context.Context, p *domain.Principal, req *listAccountsRequest) (api.Page[api.Account], error) {
+func (s *Server) listAccounts(ctx context.Context, p *domain.Principal, req *listAccountsRequest) (listed[api.Account], error) {
 	partner, err := s.partner(p)
 	if err != nil {
-		return api.Page[api.Account]{}, err
+		return listed[api.Account]{}, err
 	}
 	q := req.Query
 	list := listing{limit: q.Limit, offset: q.Offset, cursor: deref(q.Cursor), scope: listScope("accounts", p)}

@@ -12,10 +12,10 @@ type listAPIKeysRequest struct {
 	Query api.ListAPIKeysParams `in:"query"`
 }
 
-func (s *Server) listAPIKeys(ctx context.Context, p *domain.Principal, req *listAPIKeysRequest) (api.Page[api.APIKey], error) {
+func (s *Server) listAPIKeys(ctx context.Context, p *domain.Principal, req *listAPIKeysRequest) (listed[api.APIKey], error) {
 	account, err := s.deps.Accounts(p.Account.ID)
 	if err != nil {
-		return api.Page[api.APIKey]{}, err
+		return listed[api.APIKey]{}, err
 	}
 	q := req.Query
 	list := listing{limit: q.Limit, offset: q.Offset, cursor: deref(q.Cursor), scope: listScope("api-keys", p)}

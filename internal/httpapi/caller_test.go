@@ -75,3 +75,24 @@ func (c *caller) do(method, path, body string, headers ...string) result {
 	}
 	return result{status: res.StatusCode, header: res.Header, body: text}
 }
+
+// mustSpareUnchanged wants an ETag of a path, and an empty answer to those who have it.
+func (c *caller) mustSpareUnchanged(path string) (tag string) {
+	c.tb.Helper()
+	first := c.do(http.MethodGet, path, "")
+	tag = first.header.Get("ETag")
+	if first.status != http.StatusOK || tag == "" {
+		c.tb.Fatalf("%s: %d, ETag %q", path, first.status, tag)
+	}
+	if first.header.Get("X-RateLimit-Remaining") == "" {
+		c.tb.Errorf("%s: no limit headers", path)
+	}
+	second := c.do(http.MethodGet, path, "", "If-None-Match", `"x", W/`+tag)
+	if second.status != http.StatusNotModified || len(second.body) != 0 {
+		c.tb.Errorf("%s: %d with %d bytes for what has not changed", path, second.status, len(second.body))
+	}
+	if third := c.do(http.MethodGet, path, "", "If-None-Match", `"x"`); third.status != http.StatusOK {
+		c.tb.Errorf("%s: %d for another tag", path, third.status)
+	}
+	return tag
+}

@@ -51,12 +51,17 @@ func call[Req, Res any](ctx context.Context, c echo.Context, status int, req *Re
 	}
 	r := reply{status: status}
 	var body any = res
-	if h, ok := body.(headed); ok {
-		r.header = h.headers()
+	h, hasHeaders := body.(headed)
+	if hasHeaders {
 		body = h.content()
 	}
-	r.body, err = encode(body)
-	return r, err
+	if r.body, err = encode(body); err != nil {
+		return reply{}, err
+	}
+	if hasHeaders {
+		r.header = h.headers(r.body)
+	}
+	return r, nil
 }
 
 // reply is a finished answer.
@@ -68,8 +73,9 @@ type reply struct {
 
 // headed is an operation's result that carries headers.
 type headed interface {
-	headers() map[string]string
 	content() any
+	// headers are those of the answer whose content was encoded as given.
+	headers(encoded []byte) map[string]string
 }
 
 // answer is a body with headers. Empty headers are left out.
@@ -81,7 +87,7 @@ type answer[Body any] struct {
 
 func (a answer[Body]) content() any { return a.body }
 
-func (a answer[Body]) headers() map[string]string {
+func (a answer[Body]) headers([]byte) map[string]string {
 	h := map[string]string{}
 	if a.etag != "" {
 		h[headerETag] = a.etag

@@ -15,10 +15,10 @@ type listInboundWebhooksRequest struct {
 	Query api.ListInboundWebhooksParams `in:"query"`
 }
 
-func (s *Server) listInboundWebhooks(ctx context.Context, p *domain.Principal, req *listInboundWebhooksRequest) (api.InboundWebhookPage, error) {
+func (s *Server) listInboundWebhooks(ctx context.Context, p *domain.Principal, req *listInboundWebhooksRequest) (listed[api.InboundWebhook], error) {
 	account, err := s.webhookStore(p)
 	if err != nil {
-		return api.InboundWebhookPage{}, err
+		return listed[api.InboundWebhook]{}, err
 	}
 	q := req.Query
 	list := listing{limit: q.Limit, offset: q.Offset, cursor: deref(q.Cursor), scope: listScope("inbound-webhooks", p)}

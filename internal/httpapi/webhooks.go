@@ -44,10 +44,10 @@ type listWebhooksRequest struct {
 	Query api.ListWebhooksParams `in:"query"`
 }
 
-func (s *Server) listWebhooks(ctx context.Context, p *domain.Principal, req *listWebhooksRequest) (api.WebhookPage, error) {
+func (s *Server) listWebhooks(ctx context.Context, p *domain.Principal, req *listWebhooksRequest) (listed[api.Webhook], error) {
 	account, err := s.webhookStore(p)
 	if err != nil {
-		return api.WebhookPage{}, err
+		return listed[api.Webhook]{}, err
 	}
 	q := req.Query
 	list := listing{limit: q.Limit, offset: q.Offset, cursor: deref(q.Cursor), scope: listScope("webhooks", p)}
